@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['contract', 'METHODS', 'LONGITUDES', 'half_circle_moments', 'torus_rows', 'sign', 'order_phase', 'scale',
            'colatitude_analysis', 'wigner_forward', 'wigner_inverse', 'torus_interpolation', 'synthesis_table',
            'ring_harmonics', 'analysis_table', 'rows_forward', 'rows_inverse', 'SpinTransform', 'check_description',
-           'check_array', 'cast_tables']
+           'check_array', 'cast_tables', 'run_time_table', 'longitude_method']
 
 # %% ../../nbs/05_transform.ipynb #cell-3
 from dataclasses import dataclass
@@ -196,13 +196,13 @@ class SpinTransform:
     def forward(self, maps:jax.Array)->jax.Array:
         "(*batch, lat, lon, spin, channel) to (*batch, ell, m, spin, channel), Eq. (4) of the paper; complex64 or complex128"
         maps = check_array(maps, (self.grid.nlat, self.grid.nlon, len(self.spins)), 'maps', ('lat', 'lon', 'spin'), self.spins)
-        c = _forward(maps.reshape(-1, *maps.shape[-4:]), self)
+        c = _forward(maps.reshape(-1, *maps.shape[-4:]), run_time_table(self, maps.real.dtype.name, False), self)
         return c.reshape(*maps.shape[:-4], *c.shape[1:])
 
     def inverse(self, coefficients:jax.Array)->jax.Array:
         "(*batch, ell, m, spin, channel) to (*batch, lat, lon, spin, channel), Eq. (6) of the paper; entries with |m| > l or l < |spin| are not read"
         coefficients = check_array(coefficients, (self.lmax + 1, 2*self.lmax + 1, len(self.spins)), 'coefficients', ('ell', 'm', 'spin'), None)
-        f = _inverse(coefficients.reshape(-1, *coefficients.shape[-4:]), self)
+        f = _inverse(coefficients.reshape(-1, *coefficients.shape[-4:]), run_time_table(self, coefficients.real.dtype.name, True), self)
         return f.reshape(*coefficients.shape[:-4], *f.shape[1:])
 
 # %% ../../nbs/05_transform.ipynb #cell-24
@@ -243,20 +243,25 @@ def cast_tables(grid:Grid, lmax:int, spins:tuple, dtype:str, inverse:bool)->np.n
     table = synthesis_table if inverse else analysis_table
     return np.stack([table(grid, lmax, s) for s in spins]).astype(dtype)
 
-def _longitude(T): return T.longitude if T.longitude != 'auto' else 'matrix' if T.grid.nlon <= 64 else 'fft'
+def run_time_table(T:SpinTransform, dtype:str, inverse:bool)->np.ndarray|None:
+    "The table that the compiled transform takes as an argument: never a constant of the program. The paper's route builds its own"
+    return cast_tables(T.grid, T.lmax, T.spins, dtype, inverse) if T.method == 'auto' else None
 
-@partial(jax.jit, static_argnums=1)
-def _forward(maps, T):
-    F = rows_forward(maps, T.lmax, _longitude(T))
+def longitude_method(T:SpinTransform)->str:
+    "'fft' or 'matrix': what 'auto' stands for"
+    return T.longitude if T.longitude != 'auto' else 'matrix' if T.grid.nlon <= 64 else 'fft'
+
+@partial(jax.jit, static_argnums=2)
+def _forward(maps, table, T):
+    F = rows_forward(maps, T.lmax, longitude_method(T))
     if T.method != 'auto': return wigner_forward(T, jax.lax.complex(F[:, :, 0], F[:, :, 1]).transpose(3, 1, 2, 0, 4), T.method == 'wigner_half')
-    c = contract('smli,siqmbc->qblmsc', cast_tables(T.grid, T.lmax, T.spins, F.dtype.name, False), F)
+    c = contract('smli,siqmbc->qblmsc', table, F)
     return jax.lax.complex(c[0], c[1])
 
-@partial(jax.jit, static_argnums=1)
-def _inverse(coefficients, T):
-    if T.method == 'auto':
-        F = contract('smli,qblmsc->siqmbc', cast_tables(T.grid, T.lmax, T.spins, coefficients.real.dtype.name, True), jnp.stack([coefficients.real, coefficients.imag]))
+@partial(jax.jit, static_argnums=2)
+def _inverse(coefficients, table, T):
+    if T.method == 'auto': F = contract('smli,qblmsc->siqmbc', table, jnp.stack([coefficients.real, coefficients.imag]))
     else:
         z = wigner_inverse(T, coefficients, T.method == 'wigner_half').transpose(3, 1, 2, 0, 4)
         F = jnp.stack([z.real, z.imag], 2)
-    return rows_inverse(F, T.grid.nlon, _longitude(T))
+    return rows_inverse(F, T.grid.nlon, longitude_method(T))
