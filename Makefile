@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help demo test lab docs bench export clean
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 FIND_PYTHON = for p in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; p=; done; \
 	if [ -z "$$p" ]; then echo "make: no Python 3.11 or newer among python3.13, python3.12, python3.11, python3, python." \

@@ -62,6 +62,16 @@ def write_sidebar():
     if new != old: config.write_text(new)
 
 
+def check_titles():
+    "nbdev turns the whole first cell into the page's title and description: prose below them would be lost without a word."
+    lost = []
+    for path in sorted((root/'nbs').glob('*.ipynb')):
+        first = ''.join(json.loads(path.read_text())['cells'][0]['source'])
+        if re.sub(r'^(# .*|> .*|- \S+:.*|)$', '', first, flags=re.M).strip(): lost.append(path.name)
+    if lost: sys.exit('build_docs: the first cell must hold only the title and the line of purpose; the prose below them, which the site '
+                      f"would lose, belongs in a cell of its own (tools/refresh.py moves it): {', '.join(lost)}")
+
+
 def stage_site():
     "nbdev's processed notebooks in _site_src, each under the name of its page ('02_grid' becomes 'grid'), links within the site relative."
     cfg = get_config()
@@ -123,6 +133,7 @@ def broken(): # list of lines 'page: link'
 
 def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
+    check_titles()
     write_sidebar()
     stage_site()
     (stage/'nbdev.yml').write_text((stage/'nbdev.yml').read_text().replace('output-dir: _docs', f'output-dir: {json.dumps(str(docs))}'))
@@ -130,8 +141,8 @@ def main():
     site = smalldocs.site.build(stage, quiet=True)
     mend()
     shutil.rmtree(stage)
-    for warning in site.warnings: # the two that are seen to here are no news
-        if not re.search('output-file is not read|html-math-method is ignored', warning): print(f'note: {warning}')
+    for warning in site.warnings: # those that are seen to here are no news
+        if not re.search('output-file is not read|(html-math-method|grid) is ignored', warning): print(f'note: {warning}')
     wrong = [f'asks another host: {a}' for a in outside()] + [f'broken link: {b}' for b in broken()]
     if wrong: sys.exit('build_docs: ' + '\n'.join(wrong))
     print(f"{len(site.pages)} pages in {docs.relative_to(root)}; open {docs.relative_to(root)}/index.html")

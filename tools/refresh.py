@@ -31,6 +31,21 @@ def is_run(
     return cell.cell_type == 'code' and bool(cell.source.strip()) and ('eval', 'false') not in words and not skipped & {w for w, _ in words}
 
 
+def split_title(
+    nb, # notebook, changed in place
+): # whether there was any
+    "nbdev shows only title and purpose of the first cell: prose below them moves to a cell of its own."
+    from execnb.nbio import mk_cell
+    first = nb.cells[0]
+    head = re.match(r'# .*\n*(?:> .*\n*)?(?:- \S+:.*\n*)*', first.source)
+    if first.cell_type != 'markdown' or not head or head.end() == len(first.source): return False
+    rest = mk_cell(first.source[head.end():], 'markdown')
+    rest['id'] = f"{first.get('id', 'title')}-prose"
+    first.source = head[0].rstrip()
+    nb.cells.insert(1, rest)
+    return True
+
+
 def refresh(
     path, # notebook
     flags, # words of tst_flags to run as well
@@ -45,6 +60,7 @@ def refresh(
     os.environ['IN_TEST'] = '1'
     if path.stem != 'index': nb_export(path, get_config().lib_path)
     nb, start = read_nb(path), time.time()
+    split_title(nb)
     skipped = set(get_config().tst_flags.split()) - set(flags.split())
     os.chdir(path.parent)
     sys.path.insert(0, str(root))
@@ -67,8 +83,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='*', help="such as 02, 02_grid or nbs/02_grid.ipynb; none: every notebook")
     parser.add_argument('--flags', default='', help="cells to run as well: 'slow', 'gpu', 'data' or several")
+    parser.add_argument('--titles', action='store_true', help='run nothing: only move prose out of the first cells')
     args = parser.parse_args()
     for path in find(args.names):
+        if args.titles:
+            from execnb.nbio import read_nb, write_nb
+            nb = read_nb(path)
+            if split_title(nb): write_nb(nb, path)
+            continue
         process = multiprocessing.get_context('spawn').Process(target=refresh, args=(path, args.flags))
         process.start()
         process.join()
