@@ -1,6 +1,7 @@
 """Build the site into _docs, without Quarto: nbdev processes the notebooks, smalldocs lays out the pages, and the rest is mended here.
 Mathematics (KaTeX) and molecules (3Dmol.js) come from npm once and stand beside the pages: the site asks nothing of other hosts."""
 import argparse
+import inspect
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import tarfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import fastcore.docments
 import smalldocs.layout
 import smalldocs.site
 from nbdev.config import get_config
@@ -17,9 +19,25 @@ from nbdev.doclinks import _build_modidx
 from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 
+from refresh import split_source
+
 root = Path(__file__).resolve().parent.parent
 stage, docs = root/'_site_src', root/'_docs'
 decades = {'0': 'Foundations', '02': 'Harmonics', '1': 'Layers', '2': 'Training', '3': 'Molecules', '4': 'Weather', '5': 'Paper', '6': 'Command line'}
+
+
+def signature(
+    symbol, # function or class
+    **options, # of inspect.signature
+): # inspect.Signature
+    "A class of Flax NNX hides its arguments behind its metaclass, as (*args: 'Any', **kwargs: 'Any'), which nbdev cannot even read: take them from __init__."
+    hidden = inspect.isclass(symbol) and type(symbol).__call__ is not type.__call__ and inspect.isfunction(symbol.__init__)
+    if not hidden: return inspect.signature(symbol, **options)
+    found = inspect.signature(symbol.__init__, **options)
+    return found.replace(parameters=list(found.parameters.values())[1:], return_annotation=inspect.Signature.empty)
+
+
+fastcore.docments.signature = signature # also in the processes that work through the notebooks
 
 
 def fetch(
@@ -62,14 +80,17 @@ def write_sidebar():
     if new != old: config.write_text(new)
 
 
-def check_titles():
-    "nbdev turns the whole first cell into the page's title and description: prose below them would be lost without a word."
-    lost = []
-    for path in sorted((root/'nbs').glob('*.ipynb')):
-        first = ''.join(json.loads(path.read_text())['cells'][0]['source'])
-        if re.sub(r'^(# .*|> .*|- \S+:.*|)$', '', first, flags=re.M).strip(): lost.append(path.name)
-    if lost: sys.exit('build_docs: the first cell must hold only the title and the line of purpose; the prose below them, which the site '
-                      f"would lose, belongs in a cell of its own (tools/refresh.py moves it): {', '.join(lost)}")
+def rescue_prose(
+    page, # processed notebook, rewritten when prose was lost
+): # whether it was
+    "Put back what nbdev drops: the prose below the title in the first cell of the notebook."
+    first = json.loads((root/'nbs'/page.name).read_text())['cells'][0]
+    prose = split_source(''.join(first['source']))[1] if first['cell_type'] == 'markdown' else ''
+    if not prose: return False
+    notebook = json.loads(page.read_text())
+    notebook['cells'].insert(1, dict(cell_type='markdown', id='prose', metadata={}, source=prose))
+    page.write_text(json.dumps(notebook))
+    return True
 
 
 def stage_site():
@@ -79,6 +100,8 @@ def stage_site():
     _build_modidx()
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(proc_nbs(force=True, n_workers=2), stage, ignore=shutil.ignore_patterns('_*.yml.bak', '.*'))
+    rescued = [p.name for p in sorted(stage.glob('*.ipynb')) if rescue_prose(p)]
+    if rescued: print(f"note: prose below the title in the first cell of {', '.join(rescued)}: kept here, but Quarto would lose it; tools/refresh.py --titles moves it")
     pages = {p.name: re.sub(r'^\d+_', '', p.name) for p in stage.glob('*.ipynb')}
     if len(set(pages.values())) < len(pages): sys.exit(f'build_docs: two notebooks would make the same page: {sorted(pages)}')
     for file in [*stage.glob('*.ipynb'), *stage.glob('*.yml')]:
@@ -133,7 +156,6 @@ def broken(): # list of lines 'page: link'
 
 def main():
     argparse.ArgumentParser(description=__doc__).parse_args()
-    check_titles()
     write_sidebar()
     stage_site()
     (stage/'nbdev.yml').write_text((stage/'nbdev.yml').read_text().replace('output-dir: _docs', f'output-dir: {json.dumps(str(docs))}'))

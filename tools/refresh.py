@@ -31,17 +31,26 @@ def is_run(
     return cell.cell_type == 'code' and bool(cell.source.strip()) and ('eval', 'false') not in words and not skipped & {w for w, _ in words}
 
 
+def split_source(
+    source, # of the first cell
+): # (title and purpose, prose below them)
+    "nbdev makes the title of the page of the first cell and drops the prose below it, which therefore needs a cell of its own."
+    head = re.match(r'# .*\n*(?:> .*\n*)?(?:- \S+:.*\n*)*', source)
+    end = head.end() if head else len(source)
+    return source[:end].rstrip(), source[end:].rstrip()
+
+
 def split_title(
     nb, # notebook, changed in place
-): # whether there was any
-    "nbdev shows only title and purpose of the first cell: prose below them moves to a cell of its own."
+): # whether it was changed
+    "Move the prose below the title to a cell of its own."
     from execnb.nbio import mk_cell
     first = nb.cells[0]
-    head = re.match(r'# .*\n*(?:> .*\n*)?(?:- \S+:.*\n*)*', first.source)
-    if first.cell_type != 'markdown' or not head or head.end() == len(first.source): return False
-    rest = mk_cell(first.source[head.end():], 'markdown')
+    title, prose = split_source(first.source)
+    if first.cell_type != 'markdown' or not prose: return False
+    rest = mk_cell(prose, 'markdown')
     rest['id'] = f"{first.get('id', 'title')}-prose"
-    first.source = head[0].rstrip()
+    first.source = title
     nb.cells.insert(1, rest)
     return True
 
@@ -65,13 +74,14 @@ def refresh(
     os.chdir(path.parent)
     sys.path.insert(0, str(root))
     shell = CaptureShell(path=path.parent, mpl_format='png')
-    for cell in nb.cells:
+    for number, cell in enumerate(nb.cells):
         if not is_run(cell, skipped): continue
         began = time.time()
         cell.outputs = shell.run(cell.source, verbose=False) or []
         if time.time() - began > 10: print(f"  {path.stem}: {time.time() - began:.0f} s in the cell '{cell.source.splitlines()[0][:70]}'")
         if shell.exc:
             print(f'{path.name}: stopped, nothing saved, at the cell\n\n{cell.source}\n', file=sys.stderr)
+            shell._cell_idx = number # execnb's own name for it, set only by its run_all
             print(shell.prettytb(fname=path), file=sys.stderr)
             sys.exit(1)
     write_nb(nb, path)
@@ -89,7 +99,9 @@ def main():
         if args.titles:
             from execnb.nbio import read_nb, write_nb
             nb = read_nb(path)
-            if split_title(nb): write_nb(nb, path)
+            if split_title(nb):
+                write_nb(nb, path)
+                print(f'{path.name}: the prose of the first cell moved to the second')
             continue
         process = multiprocessing.get_context('spawn').Process(target=refresh, args=(path, args.flags))
         process.start()

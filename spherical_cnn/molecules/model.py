@@ -121,7 +121,7 @@ def pack(
     place, valid = neighbour_table(counts, neighbours)
     rest = atoms - total
     fill = lambda x, dtype: np.concatenate([np.asarray(x, dtype), np.zeros((rest, *np.shape(x)[1:]), dtype)])
-    batch = dict(numbers=fill(np.concatenate([n for n, _ in molecules]), 'int32'), positions=fill(np.concatenate([p for _, p in molecules]), 'float32'),
+    batch = dict(items=np.int32(len(counts)), numbers=fill(np.concatenate([n for n, _ in molecules]), 'int32'), positions=fill(np.concatenate([p for _, p in molecules]), 'float32'),
                  neighbours=fill(place, 'int32'), valid=fill(valid, bool), segments=fill(np.repeat(np.arange(len(counts)), counts), 'int32'),
                  atom_mask=np.arange(atoms) < total, molecule_mask=np.arange(size) < len(counts))
     if target is not None: batch['target'] = np.concatenate([target, np.zeros(size - len(counts))]).astype('float32')

@@ -50,7 +50,7 @@ class TrainConfig:
     learning_rate: float = 1e-3 # the largest, at the end of the warm-up
     warmup_epochs: float = 1. # of linear warm-up, fewer than epochs
     seed: int = 0 # for those who make the weights and the batches; fit itself draws nothing
-    time_limit_s: float|None = None # seconds of training, without compilation
+    time_limit_s: float|None = None # seconds of training, without compilation, validation and checkpoints
     checkpoint_every_epochs: int = 1 # the last epoch is always kept
     keep: int = 2 # checkpoints kept
     weight_average: float|None = None # decay of the average of the weights, as 0.999
@@ -72,10 +72,12 @@ class _Progress: # the host's view of how far a run is
     total: int # steps
     limit: float|None # seconds
     step: int = 0 # steps done
-    seconds: float = 0. # before this process
-    since: float|None = None # set once the first step has compiled
+    seconds: float = 0. # up to the last pause
+    compiled: bool = False # the first step of this process is done
+    since: float|None = None # set while the clock runs
 
-    def start(self): self.since = self.since or time.perf_counter()
+    def start(self): self.compiled, self.since = True, time.perf_counter()
+    def pause(self): self.seconds, self.since = self.elapsed(), None
     def elapsed(self): return self.seconds + (time.perf_counter() - self.since if self.since else 0.)
     def fraction(self, ahead=0.): # ahead: steps beyond those done
         return max((self.step + ahead)/self.total, self.elapsed()/self.limit if self.limit else 0.)
@@ -249,13 +251,14 @@ def _add(sums, metrics, items): return jax.tree.map(lambda s, m: s + items*m, su
 
 def _run_epoch(run, state, epoch, bar): # state, mean metrics, items and seconds (without the first step ever)
     sums, items, counted, last, start, steps = None, 0, 0, None, time.perf_counter(), 0
+    if run.clock.compiled: run.clock.start()
     for batch in islice(run.batches(epoch), run.steps_per_epoch):
         rate, clock, n = run.rate(), run.clock, _items(batch)
         decay = min(run.config.weight_average or 0., (1 + clock.step)/(10 + clock.step)) # young averages forget faster
         state, metrics = run.step(state, batch, np.float32(rate), np.float32(decay))
         sums = _add(jax.tree.map(jnp.zeros_like, metrics) if sums is None else sums, metrics, np.float32(n))
         clock.step, items, steps, counted = clock.step + 1, items + n, steps + 1, counted + n
-        if clock.since is None: # the first step compiles: neither the limit nor the speed counts it
+        if not clock.compiled: # the first step compiles: neither the limit nor the speed counts it
             jax.block_until_ready(state)
             clock.start()
             start, counted = time.perf_counter(), 0
@@ -265,6 +268,7 @@ def _run_epoch(run, state, epoch, bar): # state, mean metrics, items and seconds
         if clock.fraction()>=1: break
     if steps<run.steps_per_epoch and run.clock.fraction()<1: raise ValueError(f"batches({epoch}) gave {steps} batches, steps_per_epoch is {run.steps_per_epoch}")
     jax.block_until_ready(state)
+    run.clock.pause()
     return state, {k: float(v)/items for k, v in sums.items()}, counted, time.perf_counter() - start
 
 # %% ../../nbs/20_training.ipynb #cell-39
