@@ -33,7 +33,7 @@ bench: .venv/.stamp-run ## time the transforms, layers and models
 	echo "make bench: 'spherical-cnn bench' is not written yet; until then the notebooks print their own timings" >&2; exit 1; fi
 
 export: .venv/.stamp-dev ## notebooks to package and README, notebooks cleaned
-	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py
+	@$(BIN)/python tools/refresh.py --titles && $(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py
 
 clean: ## remove what was built; .venv and runs stay
 	rm -rf _docs _proc _site_src build dist .ruff_cache nbs/nbdev.yml
