@@ -28,9 +28,8 @@ lab: .venv/.stamp-dev ## open the notebooks in JupyterLab
 docs: .venv/.stamp-dev ## build the site into _docs
 	@$(BIN)/python tools/build_docs.py
 
-bench: .venv/.stamp-run ## time the transforms, layers and models
-	@if $(BIN)/spherical-cnn bench --help >/dev/null 2>&1; then $(BIN)/spherical-cnn bench $(BENCH); else \
-	echo "make bench: 'spherical-cnn bench' is not written yet; until then the notebooks print their own timings" >&2; exit 1; fi
+bench: .venv/.stamp-run ## time the transforms, rows appended to bench/transforms.csv
+	@$(BIN)/spherical-cnn bench $(BENCH)
 
 export: .venv/.stamp-dev ## notebooks to package and README, notebooks cleaned
 	@$(BIN)/python tools/refresh.py --titles && $(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py

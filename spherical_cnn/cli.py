@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_predict', 'digits', 'prediction_columns', 'main']
+__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_predict', 'bench', 'digits', 'prediction_columns',
+           'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import sys
@@ -103,6 +104,20 @@ def qm9_predict(
     for name, *values in rows: print(f'{name:{width}}  ' + '  '.join(f'{v:{len(h)}.{digits(h)}f}' for v, h in zip(values, header)))
     if out is not None: write_csv(out, ['molecule', *header], rows)
 
+def bench(
+    what: tyro.conf.Positional[Literal['transforms']] = 'transforms',
+    out: Path = Path('bench/transforms.csv'),
+):
+    """Time the transforms on this machine.
+
+    Args:
+        what: What to time.
+        out: CSV file to append rows to.
+    """
+    from spherical_cnn.bench import bench_transforms
+    for r in bench_transforms(out): print(f"n={r['n']:3} {r['method']:12} {r['direction']:8} {r['ms']:8.2f} ms, {r['ratio_to_floor']:6.1f} times the floor")
+    print(f'rows appended to {out}')
+
 def digits(column:str)->int:
     "Decimals to print for a unit"
     return 1 if 'meV' in column else 2 if 'kcal' in column else 6 if '[Ha]' in column else 4
@@ -129,8 +144,9 @@ Spherical CNNs on molecules. Each command answers --help.
   qm9 train      train a model:      spherical-cnn qm9 train --target U0 --split 1 --preset demo --out runs/u0
   qm9 evaluate   its test error:     spherical-cnn qm9 evaluate runs/u0
   qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz more.xyz --out predictions.csv
+  bench          time transforms:    spherical-cnn bench transforms
 '''
-COMMANDS = {('demo',): demo, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {('demo',): demo, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'predict'): qm9_predict}
 
 def main(
     args:list=None, # words of the command line; None: those of the process

@@ -11,10 +11,8 @@ __all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SYMBOLS', 'SPLITS', 'Molecul
            'split_indices', 'ElementRegression']
 
 # %% ../../nbs/31_qm9.ipynb #cell-4
-import csv
 import difflib
 import hashlib
-import io
 import os
 import warnings
 import zipfile
