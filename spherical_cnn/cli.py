@@ -13,9 +13,8 @@ __all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_predict
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import numpy as np
 import tyro
 
 # %% ../nbs/60_cli.ipynb #cell-6

@@ -12,7 +12,8 @@ tools = {'testing', 'plotting'}
 may_import = { # sub-package or module: what its exported code may import of the package, besides itself
     'testing': set(), 'plotting': set(), 'harmonics': tools, 'nn': tools | {'harmonics'}, 'train': tools,
     'molecules': tools | {'harmonics', 'nn', 'train'}, 'weather': tools | {'harmonics', 'nn', 'train'},
-    'cli': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather'},
+    'bench': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather'},
+    'cli': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather', 'bench'},
 }
 
 

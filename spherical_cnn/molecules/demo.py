@@ -18,7 +18,7 @@ import numpy as np
 from ..harmonics.grid import Grid
 from ..harmonics.rotation import random_angles, rotation_matrix
 from .baselines import CoulombKernelRidge
-from .qm9 import EV_KCAL_MOL, HARTREE_EV, ElementRegression, Molecules, atomization, load_qm9, split_indices
+from .qm9 import EV_KCAL_MOL, HARTREE_EV, ElementRegression, Molecules, load_qm9, split_indices
 from .run import PRESETS, Run, RunConfig, evaluate_run, train_run, training_set
 from .sphere import molecule_maps, neighbour_table
 
@@ -87,6 +87,7 @@ def run_demo(
 )->dict:                             # mean absolute errors in meV by name
     "The main job on real QM9: baselines, training, evaluation, invariance, pictures"
     out, start = Path(out), time.perf_counter()
+    if (out / 'config.json').exists(): raise FileExistsError(f'{out} holds another run: remove it, or choose another folder with --out')
     say('QM9 ...'); data = load_qm9(); places = split_indices(config.split)[2][:test_molecules]; test = data.take(places)
     say(f'training {config.model.layers} on {config.train_molecules} molecules of split {config.split}, at most {config.train.time_limit_s or float("inf"):.0f} s after compilation')
     run, history = train_run(config, data, out)
