@@ -180,11 +180,13 @@ def save_checkpoint(
     part = folder/f'part-{step}'
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        free, needed = shutil.disk_usage(folder).free, 2**18 + 1.2*sum(a.nbytes for a in _leaves(state).values())
+        if free<needed: raise OSError(f"the disk is full: {free/1e6:.1f} MB free, about {needed/1e6:.1f} MB needed")
         ocp.PyTreeCheckpointer().save(part.absolute(), _leaves(state), force=True)
         if (folder/str(step)).exists(): shutil.rmtree(folder/str(step))
         os.rename(part, folder/str(step))
     except Exception as e:
-        raise OSError(getattr(e, 'errno', None), f"checkpoint {step} could not be written to {folder} ({getattr(e, 'strerror', None) or e}); earlier checkpoints are untouched") from e
+        raise OSError(f"checkpoint {step} could not be written to {folder} ({getattr(e, 'strerror', None) or e}); earlier checkpoints are untouched") from e
     finally:
         for p in folder.glob('part-*'): shutil.rmtree(p, ignore_errors=True)
     for old in _steps(out)[:-keep]: shutil.rmtree(folder/str(old), ignore_errors=True)
