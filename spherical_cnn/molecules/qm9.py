@@ -16,6 +16,7 @@ import hashlib
 import os
 import warnings
 import zipfile
+import zlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -152,7 +153,7 @@ def read_cache(path:Path)->Molecules:
         with np.load(path, allow_pickle=False) as z:
             targets = {name: z[f'target_{name}'] for name in TARGETS}
             molecules = Molecules(z['numbers'].astype('int32'), z['positions'], z['counts'].astype('int32'), z['index'], targets, {t.name: t.unit for t in TARGETS.values()})
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError, OSError) as error: raise ValueError(f'the cache {path} is not whole ({type(error).__name__}: {error})') from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error: raise ValueError(f'the cache {path} is not whole ({type(error).__name__}: {error})') from None
     if molecules.counts.sum() != len(molecules.numbers) or len(molecules.numbers) != len(molecules.positions): raise ValueError(f'the cache {path} is not whole: its arrays do not fit each other')
     return molecules
 
