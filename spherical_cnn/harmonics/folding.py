@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['contract', 'SIGNS', 'FIRST', 'SECOND', 'transform_p', 'ring_table', 'Group', 'order_ranges', 'fold_table', 'place',
-           'spread', 'split', 'join', 'materialise', 'Folding', 'half_weights', 'fold_rings', 'ring_analysis',
-           'ring_columns', 'degree_products', 'assemble', 'analyse', 'degree_columns', 'ring_products', 'ring_waves',
-           'both_hemispheres', 'unfold_rings', 'ring_synthesis', 'synthesise', 'run', 'jvp', 'transpose', 'batch']
+__all__ = ['contract', 'SIGNS', 'FIRST', 'SECOND', 'transform_p', 'ring_table', 'ring_orders', 'ring_samples', 'Group',
+           'order_ranges', 'fold_table', 'place', 'spread', 'split', 'join', 'materialise', 'Folding', 'half_weights',
+           'fold_rings', 'ring_analysis', 'ring_columns', 'degree_products', 'assemble', 'analyse', 'degree_columns',
+           'ring_products', 'ring_waves', 'both_hemispheres', 'unfold_rings', 'ring_synthesis', 'synthesise', 'run',
+           'jvp', 'transpose', 'batch']
 
 # %% ../../nbs/04b_folding.ipynb #cell-4
 from dataclasses import dataclass, replace
@@ -35,6 +36,28 @@ def ring_table(
     return np.stack([np.cos(angle), np.sin(angle)])
 
 # %% ../../nbs/04b_folding.ipynb #cell-11
+def ring_orders(
+    maps:jax.Array, # (b, lat, lon, spin, c) complex
+    ring:jax.Array, # (2 lmax+1, lon) complex matrix, or a factor: then by FFT
+    lmax:int,       # largest order
+)->jax.Array:       # (b, lat, 2 lmax+1, spin, c)
+    "Sum of f exp(-i m lon) along longitude, for every order"
+    if ring.ndim: return contract('mj,bijsc->bimsc', ring, maps)
+    F = jnp.fft.fft(maps, axis=2) * ring
+    return jnp.concatenate([F[:, :, F.shape[2] - lmax:], F[:, :, :lmax + 1]], 2)
+
+def ring_samples(
+    F:jax.Array,    # (b, lat, 2 lmax+1, spin, c) complex
+    ring:jax.Array, # (lon, 2 lmax+1) complex matrix, or a factor: then by FFT
+    nlon:int,       # samples on the ring
+)->jax.Array:       # (b, lat, lon, spin, c)
+    "Sum of F exp(i m lon) over the orders"
+    if ring.ndim: return contract('jm,bimsc->bijsc', ring, F)
+    lmax = F.shape[2] // 2
+    gap = jnp.zeros((*F.shape[:2], nlon - F.shape[2], *F.shape[3:]), F.dtype)
+    return jnp.fft.ifft(jnp.concatenate([F[:, :, lmax:], gap, F[:, :, :lmax]], 2), axis=2) * (nlon * ring)
+
+# %% ../../nbs/04b_folding.ipynb #cell-14
 @dataclass(frozen=True)
 class Group:
     "Neighbouring orders of one spin that share one matrix product"
@@ -74,9 +97,9 @@ def fold_table(
     parts = np.pad(parts, ((0, 0), (0, 0), (0, parts.shape[2] % 2), (0, 0)))
     return group, np.stack([parts[:, r, r::2].swapaxes(1, 2) for r in (0, 1)], 1)
 
-# %% ../../nbs/04b_folding.ipynb #cell-16
+# %% ../../nbs/04b_folding.ipynb #cell-19
 def place(values:np.ndarray, ndim:int, *axes:int)->np.ndarray:
-    "Put the axes of values at the given axes of an array of ndim dimensions, size 1 elsewhere"
+    "Put the axes of values at the given axes, in rising order, of an array of ndim dimensions, size 1 elsewhere"
     shape = [1]*ndim
     for axis, size in zip(axes, np.shape(values)): shape[axis] = size
     return np.reshape(values, shape)
@@ -100,7 +123,7 @@ def materialise(f, *args):
     empty = lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(f, *args))
     return jax.lax.cond(jax.lax.optimization_barrier(jnp.array(True)), f, empty, *args)
 
-# %% ../../nbs/04b_folding.ipynb #cell-19
+# %% ../../nbs/04b_folding.ipynb #cell-22
 @dataclass(frozen=True)
 class Folding:
     "Static description of a folded transform"
@@ -185,7 +208,7 @@ def analyse(maps:jax.Array, ring:jax.Array, tables:tuple, T:Folding)->jax.Array:
     plus, minus = ([spread([p[sign] for p in group], -2) for group in zip(*pieces)] for sign in (0, 1))
     return jnp.concatenate(minus[::-1] + plus, 2)
 
-# %% ../../nbs/04b_folding.ipynb #cell-21
+# %% ../../nbs/04b_folding.ipynb #cell-24
 def degree_columns(c:jax.Array, k:int, g:Group, T:Folding)->jax.Array: # -> (m, l, k, q, b, c) or at spin 0 (m, r, t, k, q, b, c)
     "Coefficients of m and -m as columns for the table of a group; what no harmonic has is not read"
     l, m = np.arange(g.low, T.lmax + 1), np.arange(g.start, g.stop)
@@ -252,7 +275,7 @@ def synthesise(c:jax.Array, ring:jax.Array, tables:tuple, T:Folding)->jax.Array:
         return [[jnp.concatenate(p, 0) for p in zip(*spin)] for spin in pieces]
     return ring_synthesis(materialise(waves, products), ring, T)
 
-# %% ../../nbs/04b_folding.ipynb #cell-23
+# %% ../../nbs/04b_folding.ipynb #cell-26
 transform_p = Primitive('spin_transform')
 
 def run(
