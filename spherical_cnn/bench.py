@@ -9,8 +9,8 @@ from __future__ import annotations
 __all__ = ['PEERS', 'device_name', 'interleaved', 'product_operations', 'ring_operations', 'floor_calls', 'floor_seconds',
            'split_real', 'join_real', 'Peer', 'peer_grid', 'peer_problem', 'real_fields', 'complex_maps', 'fastest',
            'packed_orders', 'ducc0_calls', 'ducc0_peer', 'torch_harmonics_units', 'torch_harmonics_peer', 's2fft_peer',
-           's2fft_tables', 's2fft_on_the_fly', 'load_peers', 'peer_transforms', 'peer_version', 'peer_errors',
-           'method_calls', 'bench_transforms', 'append_rows', 'speed_table', 'bench_rings']
+           's2fft_tables', 's2fft_on_the_fly', 'load_peers', 'peer_version', 'peer_errors', 'method_peers',
+           'bench_transforms', 'append_rows', 'speed_table', 'bench_rings']
 
 # %% ../nbs/50_speed.ipynb #cell-4
 import csv
@@ -20,7 +20,7 @@ import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -31,7 +31,7 @@ import numpy as np
 from .harmonics.folding import Folding, keep_freed_memory, ring_analysis, ring_table
 from .harmonics.grid import Grid
 from .harmonics.transform import SpinTransform, sign
-from .testing import relative_error
+from .testing import float64, relative_error
 
 # %% ../nbs/50_speed.ipynb #cell-6
 def device_name()->str:
@@ -114,16 +114,18 @@ def peer_grid(name:str, n:int)->Grid:
     "The grid a library works on: ours, or for s2fft its nearest ('dh': n rings in cells, n - 1 longitudes)"
     return Grid(n, n - 1, 'cells') if name.startswith('s2fft') else Grid.equiangular(n)
 
+@lru_cache(maxsize=2)
 def peer_problem(
     grid:Grid, # where the samples lie
     lmax:int,  # top degree
     maps:int,  # of each of the spins 0 and 1
 )->tuple[np.ndarray, np.ndarray]: # (lat, lon, spin, maps) and (ell, m, spin, maps), complex64
-    "Random coefficients with |m| <= l and their maps by our own inverse"
+    "Random coefficients with |m| <= l, and their maps: by our inverse in float64, which notebook 05b holds against ducc0"
     c = (np.random.default_rng(0).normal(size=(lmax + 1, 2*lmax + 1, 2, maps, 2)) @ [1, 1j]).astype('complex64')
     l, m, s = np.arange(lmax + 1)[:, None, None], abs(np.arange(-lmax, lmax + 1))[:, None], np.arange(2)
     c *= ((m <= l) & (s <= l))[..., None]
-    return np.asarray(SpinTransform(grid, lmax, (0, 1)).inverse(c)), c
+    with float64(): f = np.asarray(SpinTransform(grid, lmax, (0, 1)).inverse(c.astype('complex128'))).astype('complex64')
+    return f, c
 
 def real_fields(
     f:np.ndarray, # (lat, lon, maps) complex
@@ -262,35 +264,28 @@ def load_peers(
         except ImportError as e: print(f"{name} skipped ({e}): pip install 'spherical_cnn[peers]'")
     return peers
 
-def peer_transforms(n:int, maps:int, names:tuple=tuple(PEERS))->dict: # name -> (forward, inverse), without arguments, warmed up
-    "What bench times for other libraries"
-    calls = {name: (peer.forward, peer.inverse) for name, peer in load_peers(n, maps, names).items()}
-    for pair in calls.values():
-        for call in pair: jax.block_until_ready(call())
-    return calls
-
 def peer_version(name:str)->str:
     "Name and version of a library, for the rows of the table"
     return f"{name} {version(name.split()[0])}"
 
 # %% ../nbs/50_speed.ipynb #cell-26
 def peer_errors(peer:Peer, n:int, maps:int)->tuple[float, float]:
-    "Relative error of its coefficients and of its maps against ours, spin by spin the larger"
+    "Relative error of its coefficients and of its maps against peer_problem, spin by spin the larger"
     f, c = peer_problem(peer.grid, n//2 - 1, maps)
     pairs = (peer.coefficients(peer.forward()), c), (peer.maps(peer.inverse()), f)
     return tuple(max(relative_error(actual[:, :, s], expected[:, :, s]) for s in (0, 1)) for actual, expected in pairs)
 
 # %% ../nbs/50_speed.ipynb #cell-29
-def method_calls(n:int, maps:int)->dict: # (method, direction) -> function without arguments
+def method_peers(n:int, maps:int)->dict: # name -> Peer
     "The methods of notebook 05 on the same random maps"
-    grid, calls = Grid.equiangular(n), {}
+    grid, methods = Grid.equiangular(n), {}
     f, c = (jax.numpy.asarray(x[None]) for x in peer_problem(grid, n//2 - 1, maps))
     for method, longitude in (('auto', 'auto'), ('auto', 'fft'), ('wigner', 'fft'), ('wigner_half', 'fft'), ('on_the_fly', 'fft')):
         if method == 'on_the_fly' and n > 128: continue              # minutes for 128 maps; its time for one map stands in notebook 05
         T = SpinTransform(grid, n//2 - 1, (0, 1), method, longitude)
         name = method if longitude == 'auto' or method != 'auto' else f'{method} ({longitude})'
-        calls[name, 'forward'], calls[name, 'inverse'] = partial(T.forward, f), partial(T.inverse, c)
-    return calls
+        methods[name] = Peer(partial(T.forward, f), partial(T.inverse, c), lambda c: np.asarray(c[0]), lambda f: np.asarray(f[0]), grid)
+    return methods
 
 def bench_transforms(
     out:Path=Path('bench/transforms.csv'), # rows are appended
@@ -303,14 +298,15 @@ def bench_transforms(
     keep_freed_memory()
     rows, stamp = [], datetime.now(timezone.utc).isoformat(timespec='seconds')
     for n in sizes:
-        calls = method_calls(n, maps)
-        if peers: # s2fft's recurrence takes seconds a call from n = 128 on
-            for name, (forward, inverse) in peer_transforms(n, maps, tuple(p for p in PEERS if n < 128 or 'fly' not in p)).items(): calls[name, 'forward'], calls[name, 'inverse'] = forward, inverse
+        every = method_peers(n, maps)
+        if peers: every |= load_peers(n, maps, tuple(p for p in PEERS if n < 128 or 'fly' not in p))     # s2fft's recurrence takes seconds a call from n = 128 on
+        errors = {(name, d): e for name, peer in every.items() for d, e in zip(('forward', 'inverse'), peer_errors(peer, n, maps))}
+        calls = {(name, d): getattr(peer, d) for name, peer in every.items() for d in ('forward', 'inverse')}
         medians = {k: float(np.median(v)) for k, v in interleaved(floor_calls(n, maps) | calls, repeats).items()}
         floor = floor_seconds(n, maps, medians)
         for method, direction in calls:
             rows.append(dict(time=stamp, device=device_name(), n=n, maps=maps, method=peer_version(method) if method in PEERS else method, direction=direction, ms=round(1e3*medians[method, direction], 3),
-                             floor_ms=round(1e3*floor, 3), ratio_to_floor=round(medians[method, direction]/floor, 2), product_ms=round(1e3*medians['2048^3 product'], 2)))
+                             floor_ms=round(1e3*floor, 3), ratio_to_floor=round(medians[method, direction]/floor, 2), product_ms=round(1e3*medians['2048^3 product'], 2), error=float(f'{errors[method, direction]:.2e}')))
         append_rows(out, rows[-len(calls):])
         print(f'n = {n}: {len(calls)//2} methods and libraries measured, rows appended to {out}')
     return rows

@@ -106,16 +106,26 @@ def qm9_predict(
 def bench(
     what: tyro.conf.Positional[Literal['transforms']] = 'transforms',
     out: Path = Path('bench/transforms.csv'),
+    peers: bool = False,
+    sizes: tuple[int, ...] = (32, 64, 128, 256),
+    maps: int = 64,
+    repeats: int = 9,
 ):
-    """Time the transforms on this machine.
+    """Time the transforms on this machine: every method, the floor, and with --peers other libraries, in turns.
 
     Args:
         what: What to time.
         out: CSV file to append rows to.
+        peers: Also ducc0, s2fft and torch-harmonics, where installed (pip install 'spherical_cnn[peers]').
+        sizes: Samples n of the n x n grids with both poles; lmax = n/2 - 1.
+        maps: Complex maps of each of the spins 0 and 1.
+        repeats: Turns of which the median counts, at least 7 for a comparison.
     """
-    from spherical_cnn.bench import bench_transforms
-    for r in bench_transforms(out): print(f"n={r['n']:3} {r['method']:12} {r['direction']:8} {r['ms']:8.2f} ms, {r['ratio_to_floor']:6.1f} times the floor")
-    print(f'rows appended to {out}')
+    from spherical_cnn.bench import bench_transforms, device_name, speed_table
+    odd = [n for n in sizes if n < 4 or n % 2]
+    if odd or maps < 1 or repeats < 1: raise ValueError(f'bench: sizes must be even and at least 4, maps and repeats at least 1, got {sizes}, {maps} and {repeats}')
+    print(f'{device_name()}: {maps} maps of each of the spins 0 and 1, float32')
+    print(speed_table(bench_transforms(out, sizes, maps, repeats, peers)))
 
 def digits(column:str)->int:
     "Decimals to print for a unit"
@@ -143,7 +153,7 @@ Spherical CNNs on molecules. Each command answers --help.
   qm9 train      train a model:      spherical-cnn qm9 train --target U0 --split 1 --preset demo --out runs/u0
   qm9 evaluate   its test error:     spherical-cnn qm9 evaluate runs/u0
   qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz more.xyz --out predictions.csv
-  bench          time transforms:    spherical-cnn bench transforms
+  bench          time transforms:    spherical-cnn bench transforms --peers
 '''
 COMMANDS = {('demo',): demo, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'predict'): qm9_predict}
 
@@ -158,6 +168,9 @@ def main(
         if tuple(args[:len(words)]) == words: break
     else:
         print(f"spherical-cnn: error: unknown command {' '.join(args[:2])!r}, expected one of {', '.join(' '.join(w) for w in COMMANDS)}", file=sys.stderr); return 2
+    if not {'-h', '--help'} & set(args):
+        from spherical_cnn.harmonics.folding import keep_freed_memory
+        keep_freed_memory()                          # notebook 04b: no page faults in what runs for long
     try: tyro.cli(command, prog=' '.join(('spherical-cnn', *words)), args=args[len(words):]); return 0
     except KeyboardInterrupt: print('spherical-cnn: interrupted', file=sys.stderr); return 130
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:

@@ -62,7 +62,8 @@ class Grid:
         for name, least in (('nlat', 2 if self.kind == 'poles' else 1), ('nlon', 1)):
             size = getattr(self, name)
             if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < least:
-                raise ValueError(f'Grid: {name} must be an integer of at least {least} for kind {self.kind!r}, got {size!r}')
+                nearest = f', take {max(least, round(size))}' if isinstance(size, (int, float)) and np.isfinite(size) else ''
+                raise ValueError(f'Grid: {name} must be an integer of at least {least} for kind {self.kind!r}, got {size!r}{nearest}')
             object.__setattr__(self, name, int(size))
 
     @classmethod
