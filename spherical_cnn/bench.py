@@ -308,7 +308,7 @@ def bench_transforms(
             rows.append(dict(time=stamp, device=device_name(), n=n, maps=maps, method=peer_version(method) if method in PEERS else method, direction=direction, ms=round(1e3*medians[method, direction], 3),
                              floor_ms=round(1e3*floor, 3), ratio_to_floor=round(medians[method, direction]/floor, 2), product_ms=round(1e3*medians['2048^3 product'], 2), error=float(f'{errors[method, direction]:.2e}')))
         append_rows(out, rows[-len(calls):])
-        print(f'n = {n}: {len(calls)//2} methods and libraries measured, rows appended to {out}')
+        print(f'n = {n}: {len(calls)//2} methods and libraries measured')
     return rows
 
 def append_rows(out:Path, rows:list)->None:

@@ -126,6 +126,7 @@ def bench(
     if odd or maps < 1 or repeats < 1: raise ValueError(f'bench: sizes must be even and at least 4, maps and repeats at least 1, got {sizes}, {maps} and {repeats}')
     print(f'{device_name()}: {maps} maps of each of the spins 0 and 1, float32')
     print(speed_table(bench_transforms(out, sizes, maps, repeats, peers)))
+    print(f'rows appended to {out}')
 
 def digits(column:str)->int:
     "Decimals to print for a unit"
