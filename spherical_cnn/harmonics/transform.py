@@ -10,7 +10,7 @@ __all__ = ['METHODS', 'LONGITUDES', 'LONGEST_MATRIX', 'half_circle_moments', 'to
            'real_product', 'wigner_tables', 'half_circle_matrix', 'colatitude_integral', 'wigner_forward',
            'torus_synthesis', 'wigner_inverse', 'torus_interpolation', 'synthesis_table', 'ring_harmonics',
            'analysis_table', 'longitude_method', 'on_device', 'folded_tables', 'ring_leaf', 'gauss_nodes', 'plan',
-           'run', 'SpinTransform', 'real_coefficients', 'check_description', 'check_array']
+           'run_plan', 'SpinTransform', 'real_coefficients', 'check_description', 'check_array']
 
 # %% ../../nbs/05_transform.ipynb #cell-4
 from dataclasses import dataclass
@@ -178,7 +178,9 @@ METHODS = ('auto', 'wigner', 'wigner_half', 'on_the_fly')
 LONGITUDES = ('auto', 'fft', 'matrix')
 LONGEST_MATRIX = {'cpu': 256, 'gpu': 256, 'tpu': 768}     # longitudes; CPU measured on this page, TPU from the paper's Table 8, GPU assumed
 
-def longitude_method(T:SpinTransform)->str:
+def longitude_method(
+    T, # SpinTransform
+)->str:
     "'fft' or 'matrix': what 'auto' stands for on the default device"
     return T.longitude if T.longitude != 'auto' else 'matrix' if T.grid.nlon <= LONGEST_MATRIX.get(jax.default_backend(), 256) else 'fft'
 
@@ -193,7 +195,11 @@ def folded_tables(grid:Grid, lmax:int, s:int, inverse:bool, dtype:str)->tuple: #
     groups, tables = zip(*(fold_table(table, s, a, b, 1e-9 if dtype == 'float32' else 1e-18) for a, b in order_ranges(lmax)))
     return groups, on_device([t.swapaxes(-1, -2) if inverse else t for t in tables], dtype)
 
-def ring_leaf(T:SpinTransform, inverse:bool, folded:bool)->np.ndarray:
+def ring_leaf(
+    T,            # SpinTransform
+    inverse:bool, # for the sum over orders
+    folded:bool,  # the real matrices of notebook 04b
+)->np.ndarray:
     "What the transform along longitude needs: a factor for the FFT, or a matrix"
     factor = 1. if inverse else 2*np.pi / T.grid.nlon
     if longitude_method(T) == 'fft': return np.asarray(factor)
@@ -209,8 +215,13 @@ def gauss_nodes(grid:Grid, lmax:int)->tuple: # colatitudes, and weights (rings,)
     return colat, np.stack([(np.pi / 2 * w * np.sin(colat))[:, None] * torus_interpolation(grid, parity, colat) for parity in (0, 1)])
 
 @lru_cache(maxsize=128)
-def plan(T:SpinTransform, inverse:bool, dtype:str, real:bool)->tuple: # static description, tables
-    "All that `run` needs to know about a transform"
+def plan(
+    T,            # SpinTransform
+    inverse:bool, # coefficients to maps
+    dtype:str,    # 'float32' or 'float64'
+    real:bool,    # real maps, at spin 0
+)->tuple:         # static description, tables
+    "All that `run_plan` needs to know about a transform"
     direction = 'synthesis' if inverse else 'analysis'
     if T.method == 'auto':
         spins = [folded_tables(T.grid, T.lmax, s, inverse, dtype) for s in T.spins]
@@ -223,7 +234,7 @@ def plan(T:SpinTransform, inverse:bool, dtype:str, real:bool)->tuple: # static d
     return T, on_device([ring, *wigner_tables(T.grid, T.lmax, T.spins, inverse, T.method == 'wigner_half')], dtype)
 
 @partial(jax.jit, static_argnames=('T', 'inverse'))
-def run(x, *tables, T, inverse):
+def run_plan(x, *tables, T, inverse):
     "A planned transform with any batch axes"
     flat = x.reshape(-1, *x.shape[-4:])
     if isinstance(T, (Folding, Streaming)): y = transform_p.bind(flat, *tables, T=T)
@@ -251,7 +262,7 @@ class SpinTransform:
         real = not jnp.iscomplexobj(maps)
         if real and not (self.method == 'auto' and self.spins == (0,)): maps, real = maps + 0j, False
         T, tables = plan(self, False, maps.real.dtype.name, real)
-        return run(maps, *tables, T=T, inverse=False)
+        return run_plan(maps, *tables, T=T, inverse=False)
 
     def inverse(self, coefficients:jax.Array, real:bool=False)->jax.Array:
         "(*batch, ell, m, spin, channel) to (*batch, lat, lon, spin, channel), Eq. (6) of the paper; entries with |m| > l or l < |spin| do not count. `real`, at spin 0: real maps from the orders m >= 0 alone, for half of the work"
@@ -260,7 +271,7 @@ class SpinTransform:
         half = real and self.method == 'auto' and self.spins == (0,)
         if real and not half: coefficients = real_coefficients(coefficients)
         T, tables = plan(self, True, coefficients.real.dtype.name, half)
-        maps = run(coefficients, *tables, T=T, inverse=True)
+        maps = run_plan(coefficients, *tables, T=T, inverse=True)
         return maps.real if real else maps
 
 def real_coefficients(c:jax.Array)->jax.Array:
@@ -285,7 +296,7 @@ def check_description(T)->None:
 
 def check_array(
     array:jax.Array, # what was passed
-    T:SpinTransform,
+    T,               # SpinTransform
     name:str,        # 'maps' or 'coefficients'
 )->jax.Array:        # complex64 or complex128, or real maps where all spins are 0
     "Refuse arrays of another shape or kind, naming what was expected"
