@@ -69,7 +69,7 @@ def section(
 def write_sidebar():
     "The list of pages in _quarto.yml, in the order of the book; written only when it changes."
     lines, last = ['      - index.ipynb'], None
-    for path in sorted((root/'nbs').glob('[0-9][0-9]_*.ipynb')):
+    for path in sorted((root/'nbs').glob('[0-9][0-9]*_*.ipynb')):
         if section(path.stem) != last: lines += [f'      - section: {section(path.stem)}', '        contents:']
         last = section(path.stem)
         lines.append(f'          - {path.name}')
