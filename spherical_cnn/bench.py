@@ -336,7 +336,7 @@ def speed_table(rows:list)->str: # of one run
               'auto / floor'.ljust(24) + both(pair(lambda n, d: next(r['ratio_to_floor'] for r in rows if (r['method'], r['n'], r['direction']) == ('auto', n, d))))]
     return '\n'.join(lines)
 
-# %% ../nbs/50_speed.ipynb #cell-39
+# %% ../nbs/50_speed.ipynb #cell-41
 def bench_rings(sizes:tuple=(256, 512, 768), maps:int=32, rings:int=64, repeats:int=7)->list: # rows: n, FFT, matrix, folded matrix in ms
     "Time of the transform along longitude of maps with some rings of n samples, lmax = n/2 - 1"
     rows = []
