@@ -80,6 +80,7 @@ def order_ranges(lmax:int)->list: # pairs of first order and one past the last
     edges[-1] = lmax + 1
     return [(int(a), int(b)) for a, b in zip(edges, edges[1:])]
 
+# %% ../../nbs/04b_folding.ipynb #cell-16
 def fold_table(
     table:np.ndarray, # (2 lmax+1, lmax+1, lat) float64, index [lmax+m, l, i], with the symmetry of Eq. (1)
     spin:int,         # its spin
@@ -98,7 +99,7 @@ def fold_table(
     parts = np.pad(parts, ((0, 0), (0, 0), (0, parts.shape[2] % 2), (0, 0)))
     return group, np.stack([parts[:, r, r::2].swapaxes(1, 2) for r in (0, 1)], 1)
 
-# %% ../../nbs/04b_folding.ipynb #cell-19
+# %% ../../nbs/04b_folding.ipynb #cell-21
 def place(values:np.ndarray, ndim:int, *axes:int)->np.ndarray:
     "Put the axes of values at the given axes, in rising order, of an array of ndim dimensions, size 1 elsewhere"
     shape = [1]*ndim
@@ -124,7 +125,7 @@ def materialise(f, *args):
     empty = lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(f, *args))
     return jax.lax.cond(jax.lax.optimization_barrier(jnp.array(True)), f, empty, *args)
 
-# %% ../../nbs/04b_folding.ipynb #cell-22
+# %% ../../nbs/04b_folding.ipynb #cell-24
 def keep_freed_memory()->bool: # False where the C library offers no such setting
     "Let this process keep the memory it frees: large transforms run up to twice as fast on a CPU; memory once used is not given back to the system"
     try: mallopt = ctypes.CDLL(None).mallopt
@@ -132,7 +133,7 @@ def keep_freed_memory()->bool: # False where the C library offers no such settin
     M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
     return all(mallopt(option, value) == 1 for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_ARENA_MAX, 1)))
 
-# %% ../../nbs/04b_folding.ipynb #cell-25
+# %% ../../nbs/04b_folding.ipynb #cell-29
 @dataclass(frozen=True)
 class Folding:
     "Static description of a folded transform"
@@ -172,6 +173,7 @@ def fold_rings(maps:jax.Array)->jax.Array: # (b, lat, lon, spin, c) -> (2, j, sp
     z = (z[None, :half] + place(SIGNS, 6, 0) * z[None, ::-1][:, :half]) * place(half_weights(maps.shape[2]), 6, 1)
     return split(z, -3) if jnp.iscomplexobj(z) else z[..., None, :, :]
 
+# %% ../../nbs/04b_folding.ipynb #cell-31
 def ring_analysis(maps:jax.Array, table:jax.Array, T:Folding)->jax.Array: # (k, m, spin, lat, q, b, c): F_m and F_-m, or X and Y
     "Transform along longitude"
     b, nlat, nlon, spins, c = maps.shape
@@ -182,6 +184,7 @@ def ring_analysis(maps:jax.Array, table:jax.Array, T:Folding)->jax.Array: # (k, 
     both = lambda F: split(spread([F[:, :, :T.lmax + 1], jnp.roll(F[:, :, ::-1], 1, 2)[:, :, :T.lmax + 1]], 0).transpose(0, 3, 4, 2, 1, 5), -3)
     return materialise(both, F)
 
+# %% ../../nbs/04b_folding.ipynb #cell-33
 def ring_columns(F:jax.Array, g:Group, T:Folding)->jax.Array: # (k, m, lat, q, b, c) of one spin -> (m, r, ring, k, q, b, c)
     "Mirror parts of F_m and F_-m as columns for the table of a group, Eq. (3)"
     F, half = F[:, g.start:g.stop], (T.nlat + 1)//2
@@ -198,6 +201,7 @@ def degree_products(columns:jax.Array, table:jax.Array, g:Group)->jax.Array: # -
     c = contract('mrit,mrix->mrtx', table, columns.reshape(*columns.shape[:3], -1))
     return c.reshape(*c.shape[:3], *shape).swapaxes(1, 2).reshape(len(columns), -1, *shape)
 
+# %% ../../nbs/04b_folding.ipynb #cell-35
 def assemble(c:jax.Array, g:Group, T:Folding)->tuple: # two arrays (b, l, m, c): orders m >= 0, and m < 0 in rising order
     "Coefficients of one group: phase, sign and zeros below the lowest degree"
     c = c[:, :T.lmax + 1 - g.low]
@@ -217,7 +221,7 @@ def analyse(maps:jax.Array, ring:jax.Array, tables:tuple, T:Folding)->jax.Array:
     plus, minus = ([spread([p[sign] for p in group], -2) for group in zip(*pieces)] for sign in (0, 1))
     return jnp.concatenate(minus[::-1] + plus, 2)
 
-# %% ../../nbs/04b_folding.ipynb #cell-27
+# %% ../../nbs/04b_folding.ipynb #cell-38
 def degree_columns(c:jax.Array, k:int, g:Group, T:Folding)->jax.Array: # -> (m, l, k, q, b, c) or at spin 0 (m, r, t, k, q, b, c)
     "Coefficients of m and -m as columns for the table of a group; what no harmonic has is not read"
     l, m = np.arange(g.low, T.lmax + 1), np.arange(g.start, g.stop)
@@ -239,6 +243,7 @@ def ring_products(columns:jax.Array, table:jax.Array, g:Group)->jax.Array: # -> 
     else: rings = contract('mrti,mrtx->mrix', table, columns.reshape(*columns.shape[:3], -1))
     return rings.reshape(*rings.shape[:3], *shape)
 
+# %% ../../nbs/04b_folding.ipynb #cell-40
 def ring_waves(R:jax.Array, g:Group, T:Folding)->tuple: # arrays (m, hemisphere, ring, q, b, c): P and Q, or F_m and F_-m
     "Both hemispheres out of the mirror parts, and cosine and sine waves out of m and -m"
     one = np.ones_like(g.parity)
@@ -275,6 +280,7 @@ def ring_synthesis(waves:list, table:jax.Array, T:Folding)->jax.Array: # [spin][
     maps = jnp.fft.ifft(bins, axis=2) * (T.nlon * table)
     return maps.real if T.real else maps
 
+# %% ../../nbs/04b_folding.ipynb #cell-42
 def synthesise(c:jax.Array, ring:jax.Array, tables:tuple, T:Folding)->jax.Array: # (b, l, m, spin, c) -> (b, lat, lon, spin, c)
     "Coefficients to maps through folded tables"
     columns = materialise(lambda c: [[degree_columns(c, k, g, T) for g in gs] for k, gs in enumerate(T.groups)], c)
@@ -284,7 +290,7 @@ def synthesise(c:jax.Array, ring:jax.Array, tables:tuple, T:Folding)->jax.Array:
         return [[jnp.concatenate(p, 0) for p in zip(*spin)] for spin in pieces]
     return ring_synthesis(materialise(waves, products), ring, T)
 
-# %% ../../nbs/04b_folding.ipynb #cell-29
+# %% ../../nbs/04b_folding.ipynb #cell-45
 transform_p = Primitive('spin_transform')
 
 def run(

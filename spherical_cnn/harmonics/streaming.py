@@ -39,6 +39,7 @@ def recurrence(lmax:int, s:int, dtype:str)->list: # a, a sigma, b, e: (groups, l
     shift, b = (np.divide(x, l, out=np.zeros_like(a), where=l > 0) for x in (m*n / (l + 1), (l + 1) * np.sqrt(below / product)))
     return [np.where(exists, x, 0).astype(dtype) for x in (a, a*shift, b, a*(1 - shift) - 1 - b)]
 
+# %% ../../nbs/04c_streaming.ipynb #cell-9
 def starting_values(lmax:int, s:int, colat:np.ndarray, dtype:str)->list: # p and count k: (groups, 2 ORDERS, rings) each
     "Scaled values at the lowest degree of each order"
     p, exponent = lowest_degree(signed_orders(lmax)[..., None], -s, colat)
@@ -52,7 +53,7 @@ def streaming_tables(lmax:int, spins:tuple, colat:np.ndarray, dtype:str)->list: 
     y = kappa * 2*np.sin(north/2)**2 - (1 - kappa)*np.cos(north)
     return [kappa.astype(dtype), y.astype(dtype)] + [t for s in spins for t in starting_values(lmax, s, north, dtype) + recurrence(lmax, s, dtype)]
 
-# %% ../../nbs/04c_streaming.ipynb #cell-9
+# %% ../../nbs/04c_streaming.ipynb #cell-11
 def walk(
     use,             # (carry, values (2 ORDERS, rings), degree) -> carry
     carry,           # what use changes
@@ -77,7 +78,7 @@ def walk(
         return carry, *(jnp.where(large, x * 2.**(-2*spare), x) for x in (p, q)), count + large
     return jax.lax.fori_loop(first.min(), len(steps[0]), degree, (carry, jnp.zeros_like(start), jnp.zeros_like(start), count))[0]
 
-# %% ../../nbs/04c_streaming.ipynb #cell-13
+# %% ../../nbs/04c_streaming.ipynb #cell-15
 @dataclass(frozen=True)
 class Streaming:
     "Static description of a transform by recurrence; the counterpart of notebook 04b's Folding"
@@ -120,7 +121,7 @@ def by_parity(f, F:jax.Array, s:int, lmax:int)->jax.Array:
     halves = [f((s - lmax + k) % 2, F[:, :, k::2]) for k in (0, 1)]
     return jnp.stack(halves, 3).reshape(*halves[0].shape[:2], -1, F.shape[-1])[:, :, :-1]
 
-# %% ../../nbs/04c_streaming.ipynb #cell-15
+# %% ../../nbs/04c_streaming.ipynb #cell-17
 def by_state(z:jax.Array, axis:int, lmax:int)->jax.Array: # axis of 2 lmax + 1 orders -> two axes (groups, 2 ORDERS)
     "Orders as signed_orders has them, zero beyond lmax"
     groups = -(-(lmax + 1)//ORDERS)
@@ -138,7 +139,7 @@ def both_signs(plus:jax.Array, minus:jax.Array, axis:int)->jax.Array:
     lower = jax.lax.slice_in_dim(jnp.flip(minus, axis), 0, minus.shape[axis] - 1, axis=axis)
     return jnp.concatenate([lower, plus], axis)
 
-# %% ../../nbs/04c_streaming.ipynb #cell-17
+# %% ../../nbs/04c_streaming.ipynb #cell-19
 def stream_analysis(maps:jax.Array, ring:jax.Array, nodes:jax.Array, tables:list, T:Streaming)->jax.Array: # (b, lat, lon, spin, c) -> (b, l, m, spin, c)
     "Maps to coefficients, degree by degree"
     F = ring_orders(maps, ring, T.lmax)
@@ -161,6 +162,7 @@ def stream_analysis(maps:jax.Array, ring:jax.Array, nodes:jax.Array, tables:list
         result.append(c.transpose(2, 0, 1, 3))
     return jnp.stack(result, 3)
 
+# %% ../../nbs/04c_streaming.ipynb #cell-21
 def stream_synthesis(c:jax.Array, ring:jax.Array, nodes:jax.Array, tables:list, T:Streaming)->jax.Array: # (b, l, m, spin, c) -> (b, lat, lon, spin, c)
     "Coefficients to maps, degree by degree"
     first, result = jnp.asarray(abs(signed_orders(T.lmax))), []
