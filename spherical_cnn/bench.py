@@ -53,7 +53,8 @@ def interleaved(
         start = time.perf_counter()
         for _ in range(calls): jax.block_until_ready(f())
         return (time.perf_counter() - start) / calls
-    calls = {name: timed(f, 1) and int(np.ceil(least / timed(f, 1))) for name, f in functions.items()}
+    for f in functions.values(): timed(f, 1)
+    calls = {name: int(np.ceil(least / timed(f, 1))) for name, f in functions.items()}
     seconds = {name: [] for name in functions}
     for _ in range(repeats):
         for name, f in functions.items():
@@ -281,7 +282,6 @@ def method_peers(n:int, maps:int)->dict: # name -> Peer
     grid, methods = Grid.equiangular(n), {}
     f, c = (jax.numpy.asarray(x[None]) for x in peer_problem(grid, n//2 - 1, maps))
     for method, longitude in (('auto', 'auto'), ('auto', 'fft'), ('wigner', 'fft'), ('wigner_half', 'fft'), ('on_the_fly', 'fft')):
-        if method == 'on_the_fly' and n > 128: continue              # minutes for 128 maps; its time for one map stands in notebook 05
         T = SpinTransform(grid, n//2 - 1, (0, 1), method, longitude)
         name = method if longitude == 'auto' or method != 'auto' else f'{method} ({longitude})'
         methods[name] = Peer(partial(T.forward, f), partial(T.inverse, c), lambda c: np.asarray(c[0]), lambda f: np.asarray(f[0]), grid)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .transform import contract
+from .folding import contract
 from .wigner import wigner_delta
 
 # %% ../../nbs/06_rotation.ipynb #cell-7

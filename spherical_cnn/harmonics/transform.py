@@ -60,6 +60,7 @@ def real_product(subscripts:str, table:jax.Array, z:jax.Array)->jax.Array:
     y = contract(subscripts, table, jnp.concatenate([z.real, z.imag], -1))
     return jax.lax.complex(*jnp.split(y, 2, -1))
 
+# %% ../../nbs/05_transform.ipynb #cell-12
 def wigner_tables(grid:Grid, lmax:int, spins:tuple, inverse:bool, half:bool)->list:
     "(2l+1) Delta Delta products of the paper's Eqs. (4) and (7), [m, m', l] for eight groups of degrees of each spin; the forward transform's begin with the half-circle matrix"
     delta, tables = wigner_delta(lmax), [half_circle_matrix(grid, lmax)] if not inverse else []
@@ -71,7 +72,7 @@ def wigner_tables(grid:Grid, lmax:int, spins:tuple, inverse:bool, half:bool)->li
             tables.append(table.transpose(2, 0, 1) if inverse else table.transpose(2, 1, 0))
     return tables
 
-# %% ../../nbs/05_transform.ipynb #cell-12
+# %% ../../nbs/05_transform.ipynb #cell-15
 def half_circle_matrix(grid:Grid, lmax:int)->np.ndarray: # (m', k) float64, or (m', lat) complex128 on a Gauss grid
     "The even part of w(m' - k) over the frequencies k of the torus, the ends halved; on a Gauss grid the weighted exponentials"
     p = np.arange(-lmax, lmax + 1)
@@ -94,6 +95,7 @@ def colatitude_integral(F:jax.Array, matrix:jax.Array, grid:Grid, s:int)->jax.Ar
     near = (G * place(np.where(abs(k) == n // 2, .5, 1.), 3, 0).astype(F.real.dtype))[n//2 - lmax - 1:n//2 + lmax + 2]
     return real_product('pk,kmx->pmx', matrix, G) - np.array(.5j*np.pi, F.dtype) * (near[:-2] - near[2:])
 
+# %% ../../nbs/05_transform.ipynb #cell-17
 def wigner_forward(maps, ring, matrix, *tables, T): # (b, lat, lon, spin, c) -> (b, l, m, spin, c)
     "The paper's Eq. (4); with method 'wigner_half' its symmetric form, Eq. (5)"
     F, lmax, half, result = ring_orders(maps, ring, T.lmax), T.lmax, T.method == 'wigner_half', []
@@ -111,7 +113,7 @@ def wigner_forward(maps, ring, matrix, *tables, T): # (b, lat, lon, spin, c) -> 
         result.append(c.reshape(lmax + 1, 2*lmax + 1, *F.shape[::4]).transpose(2, 0, 1, 3))
     return jnp.stack(result, 3)
 
-# %% ../../nbs/05_transform.ipynb #cell-14
+# %% ../../nbs/05_transform.ipynb #cell-19
 def torus_synthesis(G:jax.Array, grid:Grid)->jax.Array: # (m', m, x) -> (lat, m, x)
     "Sum of exp(i m' colat) at the rings: by FFT around the torus where the rings are equidistant"
     p = np.arange(len(G)) - len(G)//2
@@ -121,6 +123,7 @@ def torus_synthesis(G:jax.Array, grid:Grid)->jax.Array: # (m', m, x) -> (lat, m,
     bins = jnp.concatenate([G[len(p)//2:], jnp.zeros((n - len(p), *G.shape[1:]), G.dtype), G[:len(p)//2]])
     return (jnp.fft.ifft(bins, axis=0) * np.asarray(n, G.real.dtype))[:grid.nlat]
 
+# %% ../../nbs/05_transform.ipynb #cell-21
 def wigner_inverse(coefficients, ring, *tables, T): # (b, l, m, spin, c) -> (b, lat, lon, spin, c)
     "The paper's Eqs. (6) and (7); with method 'wigner_half' only m' >= 0 is computed and mirrored"
     lmax, half, result = T.lmax, T.method == 'wigner_half', []
@@ -136,7 +139,7 @@ def wigner_inverse(coefficients, ring, *tables, T): # (b, l, m, spin, c) -> (b, 
         result.append(F.reshape(*F.shape[:2], b, c).transpose(2, 0, 1, 3))
     return ring_samples(jnp.stack(result, 3), ring, T.grid.nlon)
 
-# %% ../../nbs/05_transform.ipynb #cell-16
+# %% ../../nbs/05_transform.ipynb #cell-23
 def torus_interpolation(
     grid:Grid,        # 'poles' or 'cells'
     parity:int,       # 0: F(-colat) = F(colat), 1: F(-colat) = -F(colat)
@@ -152,6 +155,7 @@ def torus_interpolation(
     if poles: odd[:, [0, -1]] = even[:, [0, -1]]       # a ring at a pole is its own mirror image: what noise puts there stays even
     return odd
 
+# %% ../../nbs/05_transform.ipynb #cell-25
 def synthesis_table(grid:Grid, lmax:int, s:int)->np.ndarray: # (2 lmax+1, lmax+1, nlat) float64, index [lmax+m, l, i]
     "The table of the inverse transform over colatitude, Eq. (7) of notebook 05"
     return ring_harmonics(grid.colat, lmax, s)
@@ -173,7 +177,7 @@ def analysis_table(grid:Grid, lmax:int, s:int)->np.ndarray: # (2 lmax+1, lmax+1,
         table[orders] = d[orders] @ torus_interpolation(grid, parity, colat)
     return table
 
-# %% ../../nbs/05_transform.ipynb #cell-20
+# %% ../../nbs/05_transform.ipynb #cell-29
 METHODS = ('auto', 'wigner', 'wigner_half', 'on_the_fly')
 LONGITUDES = ('auto', 'fft', 'matrix')
 LONGEST_MATRIX = {'cpu': 256, 'gpu': 256, 'tpu': 768}     # longitudes; CPU measured on this page, TPU from the paper's Table 8, GPU assumed
@@ -214,6 +218,7 @@ def gauss_nodes(grid:Grid, lmax:int)->tuple: # colatitudes, and weights (rings,)
     colat = np.pi / 2 * (x + 1)
     return colat, np.stack([(np.pi / 2 * w * np.sin(colat))[:, None] * torus_interpolation(grid, parity, colat) for parity in (0, 1)])
 
+# %% ../../nbs/05_transform.ipynb #cell-31
 @lru_cache(maxsize=128)
 def plan(
     T,            # SpinTransform
@@ -241,7 +246,7 @@ def run_plan(x, *tables, T, inverse):
     else: y = (wigner_inverse if inverse else wigner_forward)(flat, *tables, T=T)
     return y.reshape(*x.shape[:-4], *y.shape[1:])
 
-# %% ../../nbs/05_transform.ipynb #cell-22
+# %% ../../nbs/05_transform.ipynb #cell-33
 @dataclass(frozen=True)
 class SpinTransform:
     "Spin-weighted spherical harmonic transform between maps on a grid and coefficients"
@@ -280,7 +285,7 @@ def real_coefficients(c:jax.Array)->jax.Array:
     lower = (c[..., lmax + 1:, :, :] * sign(np.arange(1, lmax + 1))[:, None, None].astype(c.real.dtype)).conj()
     return jnp.concatenate([jnp.flip(lower, -3), c[..., lmax:, :, :]], -3)
 
-# %% ../../nbs/05_transform.ipynb #cell-24
+# %% ../../nbs/05_transform.ipynb #cell-35
 def check_description(T)->None:
     "Refuse a transform that its grid cannot hold"
     grid, lmax, spins = T.grid, T.lmax, T.spins

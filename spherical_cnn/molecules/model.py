@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 
 from ..harmonics.grid import Grid
-from ..harmonics.transform import contract
+from ..harmonics.folding import contract
 from .sphere import ELEMENTS, molecule_coefficients, neighbour_table
 from ..nn.activation import magnitude
 from ..nn.block import ConvBlock, ResidualBlock

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ..harmonics.transform import contract
+from ..harmonics.folding import contract
 
 # %% ../../nbs/10_convolution.ipynb #cell-8
 def spectral_product(
