@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['rotate', 'check_vanishing', 'rotation_matrix', 'random_angles']
+__all__ = ['rotate', 'check_vanishing', 'random_coefficients', 'rotation_matrix', 'random_angles']
 
 # %% ../../nbs/06_rotation.ipynb #cell-4
 import jax
@@ -44,7 +44,24 @@ def check_vanishing(coefficients:jax.Array, spins:tuple)->None:
     for k, s in enumerate(spins):
         if np.any(np.asarray(coefficients[..., :abs(s), :, k, :])): raise ValueError(f'rotate: coefficients of spin {s} must be zero below degree {abs(s)}')
 
-# %% ../../nbs/06_rotation.ipynb #cell-10
+# %% ../../nbs/06_rotation.ipynb #cell-8
+def random_coefficients(
+    lmax:int,         # top degree
+    spins:tuple,      # spins
+    channels:int,     # channels
+    batch:int=None,   # functions; None: no batch axis
+    seed:int=0,
+    power:float=0.,   # standard deviation of a coefficient (l+1)^power
+    dtype:str='complex64',
+)->np.ndarray:        # (batch, ell, m, spin, channel)
+    "Normal coefficients of unit variance times (l+1)^power, zero where |m| > ell or |s| > ell"
+    rng = np.random.default_rng(seed)
+    l, m, s = np.arange(lmax + 1)[:, None, None, None], np.arange(-lmax, lmax + 1)[:, None, None], np.array(spins)[:, None]
+    shape = (() if batch is None else (batch,)) + (lmax + 1, 2*lmax + 1, len(spins), channels)
+    z = (rng.normal(size=shape) + 1j*rng.normal(size=shape)) / np.sqrt(2)
+    return (z * ((l >= abs(m)) & (l >= abs(s))) * (l + 1.)**power).astype(dtype)
+
+# %% ../../nbs/06_rotation.ipynb #cell-11
 def rotation_matrix(
     alpha:float, # last rotation, about z, radians
     beta:float,  # rotation about y, radians

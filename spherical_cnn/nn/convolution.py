@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['spectral_product', 'degree_interpolation', 'SpinConv']
+__all__ = ['real_matrix', 'spectral_product', 'degree_interpolation', 'SpinConv', 'SeparableSpinConv']
 
 # %% ../../nbs/10_convolution.ipynb #cell-4
 import jax
@@ -14,24 +14,38 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ..harmonics.folding import contract
+from ..harmonics.folding import contract, join, materialise, order_ranges, place, split
 
-# %% ../../nbs/10_convolution.ipynb #cell-8
+# %% ../../nbs/10_convolution.ipynb #cell-7
+def real_matrix(
+    k:jax.Array, # (ell, p, q) complex
+)->jax.Array:    # (ell, 2 p, 2 q) real
+    "The real matrix that multiplies real parts beside imaginary parts as k multiplies complex numbers"
+    blocks = lambda k: k.real[:, None, :, None] * place(np.eye(2, dtype='float32'), 5, 1, 3) + k.imag[:, None, :, None] * place(np.array([[0, 1], [-1, 0]], 'float32'), 5, 1, 3)
+    return materialise(blocks, k).reshape(len(k), 2*k.shape[1], 2*k.shape[2])
+
+# %% ../../nbs/10_convolution.ipynb #cell-10
 def spectral_product(
     coefficients:jax.Array, # (*batch, ell, m, spin_in, channel_in) complex
-    filters:jax.Array,      # (ell, spin_in, channel_in, spin_out, channel_out) complex
+    filters:jax.Array,      # (ell, spin_in, channel_in, spin_out, channel_out) complex; first axis 1: the same at every degree
 )->jax.Array:               # (*batch, ell, m, spin_out, channel_out) complex
-    "Multiply each degree by its matrix over spins and channels, Eq. (1) of notebook 10"
+    "Multiply each degree by its matrix over spins and channels, Eq. (1) of notebook 10; zero where |m| > ell by the group"
     *lead, spins, channels = coefficients.shape
     degrees, _, _, spins_out, channels_out = filters.shape
-    x = coefficients.reshape(-1, *lead[-2:], spins * channels)
-    k = filters.reshape(degrees, spins * channels, spins_out * channels_out)
-    real = jnp.concatenate([jnp.concatenate([k.real, k.imag], -1), jnp.concatenate([-k.imag, k.real], -1)], -2)
-    y = contract('blmp,lpq->blmq', jnp.concatenate([x.real, x.imag], -1), real)
-    y = jax.lax.complex(*jnp.split(y, 2, -1))
-    return y.reshape(*lead, spins_out, channels_out)
+    lmax, p, q = lead[-2] - 1, spins * channels, spins_out * channels_out
+    matrix = real_matrix(filters.reshape(degrees, p, q))
+    x = coefficients.reshape(-1, *lead[-2:], p)
+    ranges = order_ranges(lmax)
+    groups = materialise(lambda x: [split(x[:, low:high, lmax + 1 - high:lmax + high].transpose(1, 0, 2, 3), -2) for low, high in ranges], x)
+    result = []
+    for (low, high), g in zip(ranges, groups):
+        rows = g.reshape(len(g), -1, 2*p)
+        y = contract('xp,pq->xq', rows.reshape(-1, 2*p), matrix[0]) if degrees == 1 else contract('lxp,lpq->lxq', rows, matrix[low:high])
+        y = join(y.reshape(*g.shape[:3], 2, q), 3).transpose(1, 0, 2, 3)
+        result.append(jnp.pad(y, ((0, 0), (0, 0), (lmax + 1 - high,)*2, (0, 0))))
+    return jnp.concatenate(result, 1).reshape(*lead, spins_out, channels_out)
 
-# %% ../../nbs/10_convolution.ipynb #cell-11
+# %% ../../nbs/10_convolution.ipynb #cell-15
 def degree_interpolation(
     lmax:int,          # top degree
     filter_params:int, # number of support points
@@ -41,6 +55,7 @@ def degree_interpolation(
     position = np.arange(lmax + 1) * (filter_params - 1) / max(lmax, 1)
     return np.clip(1 - abs(position[:, None] - np.arange(filter_params)), 0, None)
 
+# %% ../../nbs/10_convolution.ipynb #cell-17
 class SpinConv(nnx.Module):
     "Spin-spherical convolution of coefficients, Eq. (1) of notebook 10; equivariant to rounding"
     def __init__(self,
@@ -51,6 +66,7 @@ class SpinConv(nnx.Module):
         channels_out:int,       # channels of the output
         filter_params:int=None, # support points in degree of localised filters; None: a value for each degree
         *, rngs:nnx.Rngs):      # source of the initial filters
+        if not len(spins_in) or not len(spins_out): raise ValueError(f'SpinConv: needs at least one spin in and out, got {tuple(spins_in)} and {tuple(spins_out)}')
         if filter_params is not None and not 1 <= filter_params <= lmax + 1: raise ValueError(f'SpinConv: filter_params must be between 1 and lmax + 1 = {lmax + 1}, got {filter_params}')
         self.lmax, self.spins_in, self.spins_out, self.channels_in, self.filter_params = lmax, tuple(spins_in), tuple(spins_out), channels_in, filter_params
         degree = np.arange(lmax + 1)[:, None]
@@ -74,3 +90,20 @@ class SpinConv(nnx.Module):
         degree = np.arange(self.lmax + 1)[:, None, None]
         exists = (degree >= np.abs(self.spins_in)[:, None]) & (degree >= np.abs(self.spins_out))
         return k * exists[:, :, None, :, None].astype('float32')
+
+# %% ../../nbs/10_convolution.ipynb #cell-20
+class SeparableSpinConv(nnx.Module):
+    "A filter for each channel, then a matrix over channels, Eq. (2) of notebook 10; arguments as for SpinConv"
+    def __init__(self, lmax:int, spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, filter_params:int=None, *, rngs:nnx.Rngs):
+        one = SpinConv(lmax, spins_in, spins_out, 1, channels_in, filter_params, rngs=rngs)           # its output channels are our channels
+        self.lmax, self.spins_in, self.channels_in, self.each = lmax, tuple(spins_in), channels_in, one
+        noise = jax.random.normal(rngs.params(), (2, len(spins_out), channels_in, channels_out)) / np.sqrt(2*channels_in)
+        self.mix = nnx.Param(jax.lax.complex(*noise))
+
+    def __call__(self, coefficients:jax.Array)->jax.Array:
+        "(*batch, ell, m, spin_in, channel_in) to (*batch, ell, m, spin_out, channel_out)"
+        wanted = (self.lmax + 1, 2*self.lmax + 1, len(self.spins_in), self.channels_in)
+        if coefficients.shape[-4:] != wanted: raise ValueError(f'SeparableSpinConv: expected coefficients (*batch, ell, m, spin, channel) with last axes {wanted}, got {coefficients.shape}')
+        k = self.each.all_degrees()[:, :, 0]                                                          # (ell, spin_in, spin_out, channel)
+        filtered = [sum(coefficients[..., s, :] * k[:, None, s, t] for s in range(len(self.spins_in))) for t in range(k.shape[2])]
+        return jnp.concatenate([spectral_product(f[..., None, :], w[None, None, :, None]) for f, w in zip(filtered, self.mix[...])], -2)
