@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ConvBlock', 'ResidualBlock']
+__all__ = ['activate', 'ConvBlock', 'ResidualBlock', 'PlainBlock']
 
 # %% ../../nbs/14_block.ipynb #cell-4
 import jax
@@ -16,50 +16,97 @@ from ..harmonics.grid import Grid
 from ..harmonics.transform import SpinTransform
 from .activation import PhaseCollapse
 from .convolution import SpinConv
-from .normalization import SpectralBatchNorm
-from .pooling import resize_degrees
+from .normalization import SpatialBatchNorm, SpectralBatchNorm
+from .pooling import resize_degrees, spatial_pool
 
 # %% ../../nbs/14_block.ipynb #cell-7
+def activate(activation:nnx.Module, coefficients:jax.Array, transform:SpinTransform)->jax.Array:
+    "Coefficients of an activation of maps: the shorter way of notebook 11 where the activation has one"
+    if hasattr(activation, 'between'): return activation.between(coefficients, transform)
+    return transform.forward(activation(transform.inverse(coefficients)))
+
 class ConvBlock(nnx.Module):
-    "Convolution, spectral batch norm, inverse transform, phase collapse: coefficients to maps"
-    def __init__(self, grid_out:Grid, lmax:int, spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, filter_params:int=None, *, rngs:nnx.Rngs):
+    "Convolution, spectral batch norm, inverse transform, activation: coefficients to maps"
+    def __init__(self, grid_out:Grid, lmax:int, spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, filter_params:int=None,
+        conv:type=SpinConv, activation:type=PhaseCollapse, *, rngs:nnx.Rngs):
         self.transform = SpinTransform(grid_out, lmax, spins_out)
-        self.conv = SpinConv(lmax, spins_in, spins_out, channels_in, channels_out, filter_params, rngs=rngs)
+        self.conv = conv(lmax, spins_in, spins_out, channels_in, channels_out, filter_params, rngs=rngs)
         self.norm = SpectralBatchNorm(spins_out, channels_out)
-        self.activation = PhaseCollapse(spins_out, channels_out, rngs=rngs)
+        self.activation = activation(spins_out, channels_out, rngs=rngs)
 
     def __call__(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
         "(*batch, ell, m, spin_in, channel_in) to maps (*batch, lat, lon, spin_out, channel_out)"
         return self.activation(self.transform.inverse(self.norm(self.conv(coefficients), mask)))
 
-# %% ../../nbs/14_block.ipynb #cell-9
+    def coefficients(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
+        "The same, with the coefficients of the maps: (*batch, ell, m, spin_out, channel_out)"
+        return activate(self.activation, self.norm(self.conv(coefficients), mask), self.transform)
+
+# %% ../../nbs/14_block.ipynb #cell-10
 class ResidualBlock(nnx.Module):
     "The paper's efficient residual block, Figure 2: maps to maps, skip connection between coefficients, spectral pooling in the first transform"
     def __init__(self,
         grid_in:Grid,           # grid of the input maps
         grid_out:Grid,          # grid of the output maps, and of the maps inside
         spins_in:tuple,         # spins of the input
-        spins_out:tuple,        # spins of the output; must contain 0
+        spins_out:tuple,        # spins of the output; must contain 0 for phase collapse
         channels_in:int,        # channels of the input
         channels_out:int,       # channels of the output
         lmax_in:int=None,       # band limit of the input; None: grid_in.lmax
         lmax_out:int=None,      # band limit of the output; None: grid_out.lmax. Below lmax_in: pooling, above: zeros
         filter_params:int=None, # support points of localised filters; None: a value for each degree
+        conv:type=SpinConv,     # or SeparableSpinConv
+        activation:type=PhaseCollapse, # or another of notebook 11
         *, rngs:nnx.Rngs):      # source of the initial filters
         lmax_in, lmax_out = grid_in.lmax if lmax_in is None else lmax_in, grid_out.lmax if lmax_out is None else lmax_out
         self.lmax_out = lmax_out
         self.analysis = SpinTransform(grid_in, min(lmax_in, lmax_out), spins_in)
-        self.first = ConvBlock(grid_out, lmax_out, spins_in, spins_out, channels_in, channels_out, filter_params, rngs=rngs)
+        self.first = ConvBlock(grid_out, lmax_out, spins_in, spins_out, channels_in, channels_out, filter_params, conv, activation, rngs=rngs)
         self.transform = SpinTransform(grid_out, lmax_out, spins_out)
-        self.conv = SpinConv(lmax_out, spins_out, spins_out, channels_out, channels_out, filter_params, rngs=rngs)
+        self.conv = conv(lmax_out, spins_out, spins_out, channels_out, channels_out, filter_params, rngs=rngs)
         self.norm = SpectralBatchNorm(spins_out, channels_out)
         same = tuple(spins_in) == tuple(spins_out) and channels_in == channels_out
         self.shortcut = None if same else SpinConv(lmax_out, spins_in, spins_out, channels_in, channels_out, 1, rngs=rngs)
-        self.activation = PhaseCollapse(spins_out, channels_out, rngs=rngs)
+        self.activation = activation(spins_out, channels_out, rngs=rngs)
+
+    def add(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
+        "All but the first transform, the last transform and the last activation: coefficients of the sum at the +"
+        c = resize_degrees(coefficients, self.lmax_out)
+        new = self.norm(self.conv(self.first.coefficients(c, mask)), mask)
+        return (c if self.shortcut is None else self.shortcut(c)) + new
 
     def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:
         "(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out); mask (*batch,) is False for padding"
-        c = resize_degrees(self.analysis.forward(maps), self.lmax_out)
-        new = self.norm(self.conv(self.transform.forward(self.first(c, mask))), mask)
-        old = c if self.shortcut is None else self.shortcut(c)
-        return self.activation(self.transform.inverse(old + new))
+        return self.to_maps(self.analysis.forward(maps), mask)
+
+    def to_maps(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
+        "From coefficients of any band limit to maps"
+        return self.activation(self.transform.inverse(self.add(coefficients, mask)))
+
+    def coefficients(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
+        "From coefficients of any band limit to the coefficients of the maps"
+        return activate(self.activation, self.add(coefficients, mask), self.transform)
+
+# %% ../../nbs/14_block.ipynb #cell-14
+class PlainBlock(nnx.Module):
+    "Residual block with spatial norm, spatial pooling and a shortcut between maps (Esteves et al. 2020); arguments of ResidualBlock"
+    def __init__(self, grid_in:Grid, grid_out:Grid, spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, lmax_in:int=None, lmax_out:int=None,
+        filter_params:int=None, conv:type=SpinConv, activation:type=PhaseCollapse, *, rngs:nnx.Rngs):
+        halved = (grid_in.nlat, grid_in.nlon) == (2*grid_out.nlat, 2*grid_out.nlon)
+        if grid_in.kind != grid_out.kind or not (halved or grid_in == grid_out): raise ValueError(f'PlainBlock: pools 2 x 2 samples or none, so grid_out must be grid_in or its half, got {grid_in} and {grid_out}')
+        lmax = grid_out.lmax if lmax_out is None else lmax_out
+        self.grid_in, self.halved = grid_in, halved
+        self.inward, self.outward = SpinTransform(grid_out, lmax, spins_in), SpinTransform(grid_out, lmax, spins_out)
+        self.conv = nnx.List([conv(lmax, s, spins_out, c, channels_out, filter_params, rngs=rngs) for s, c in ((spins_in, channels_in), (spins_out, channels_out))])
+        self.norm = nnx.List([SpatialBatchNorm(grid_out, spins_out, channels_out) for _ in range(2)])
+        same = tuple(spins_in) == tuple(spins_out) and channels_in == channels_out
+        self.shortcut = None if same else SpinConv(lmax, spins_in, spins_out, channels_in, channels_out, 1, rngs=rngs)
+        self.activation = nnx.List([activation(spins_out, channels_out, rngs=rngs) for _ in range(2)])
+
+    def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:
+        "(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out); mask (*batch,) is False for padding"
+        x = spatial_pool(maps, self.grid_in)[0] if self.halved else maps
+        c = self.inward.forward(x)
+        y = self.activation[0](self.norm[0](self.outward.inverse(self.conv[0](c)), mask))
+        y = self.norm[1](self.outward.inverse(self.conv[1](self.outward.forward(y))), mask)
+        return self.activation[1](y + (x if self.shortcut is None else self.outward.inverse(self.shortcut(c))))
