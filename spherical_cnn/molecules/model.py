@@ -67,8 +67,10 @@ class Encoder(nnx.Module):
 
     def __call__(self, coefficients:jax.Array, mask:jax.Array)->jax.Array:
         "(atoms, ell, m, 1, input channels) to (atoms, channels) real; mask (atoms,) is False for padding"
-        maps = self.first(self.normalize(coefficients, mask), mask)
-        for block in self.blocks: maps = block(maps, mask)
+        c = self.first.coefficients(self.normalize(coefficients, mask), mask)
+        *inner, last = self.blocks
+        for block in inner: c = block.coefficients(c, mask)
+        maps = last.to_maps(c, mask)
         return contract('aijsc,i->ac', magnitude(maps), np.array(self.area, maps.real.dtype))
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-12
