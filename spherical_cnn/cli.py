@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_predict', 'bench', 'digits', 'prediction_columns',
-           'main']
+           'bench_the_layers', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import sys
@@ -146,6 +146,28 @@ def prediction_columns(
     return [f'{target.name} [{target.unit}]'], [value + reference(molecules, target.name)]
 
 # %% ../nbs/60_cli.ipynb #cell-8
+def bench_the_layers(
+    out: Path = Path('bench/layers.csv'),
+    batch: int = 8,
+    channels: int = 64,
+    repeats: int = 9,
+):
+    """Time the convolution and the residual block, forwards and backwards, beside a matrix product of the same process.
+
+    Args:
+        out: CSV file to append rows to.
+        batch: Maps of each spin and channel.
+        channels: Channels in and out; the spins are 0 and 1.
+        repeats: Turns of which the median counts, at least 7 for a comparison.
+    """
+    from spherical_cnn.bench import device_name
+    from spherical_cnn.bench_layers import bench_layers, layer_table
+    if min(batch, channels, repeats) < 1: raise ValueError(f'bench layers: batch, channels and repeats must be at least 1, got {batch}, {channels} and {repeats}')
+    print(f'{device_name()}: {batch} maps, {channels} channels, spins 0 and 1, float32; U is the time of a 2048^3 product')
+    print(layer_table(bench_layers(out, batch, channels, repeats)))
+    print(f'rows appended to {out}')
+
+# %% ../nbs/60_cli.ipynb #cell-9
 HELP = '''usage: spherical-cnn COMMAND [options]
 
 Spherical CNNs on molecules. Each command answers --help.
@@ -155,8 +177,9 @@ Spherical CNNs on molecules. Each command answers --help.
   qm9 evaluate   its test error:     spherical-cnn qm9 evaluate runs/u0
   qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz more.xyz --out predictions.csv
   bench          time transforms:    spherical-cnn bench transforms --peers
+  bench layers   time layers, forwards and backwards: spherical-cnn bench layers
 '''
-COMMANDS = {('demo',): demo, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'predict'): qm9_predict}
 
 def main(
     args:list=None, # words of the command line; None: those of the process

@@ -13,7 +13,8 @@ may_import = { # sub-package or module: what its exported code may import of the
     'testing': set(), 'plotting': set(), 'harmonics': tools, 'nn': tools | {'harmonics'}, 'train': tools,
     'molecules': tools | {'harmonics', 'nn', 'train'}, 'weather': tools | {'harmonics', 'nn', 'train'},
     'bench': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather'},
-    'cli': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather', 'bench'},
+    'bench_layers': tools | {'harmonics', 'nn', 'bench'},
+    'cli': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather', 'bench', 'bench_layers'},
 }
 
 
