@@ -68,9 +68,9 @@ class PhaseCollapse(nnx.Module):
         "(*batch, lat, lon, spin, channel), same shape out, Eq. (1) of notebook 11"
         check_features('PhaseCollapse', maps, self.spins, self.channels)
         x0, w2, b = maps[..., self.zero, :], self.modulus[...], self.bias[...]
-        rows = jnp.concatenate([x0.real, x0.imag, magnitude(maps).reshape(*maps.shape[:-2], -1)], -1)
-        matrix = jnp.concatenate([real_matrix(self.linear[...][None])[0], jnp.concatenate([w2.real, w2.imag], 1)])
-        y = contract('...p,pq->...q', rows, matrix) + jnp.concatenate([b.real, b.imag])
+        size = magnitude(maps).reshape(*maps.shape[:-2], -1)
+        y = contract('...p,pq->...q', jnp.concatenate([x0.real, x0.imag], -1), real_matrix(self.linear[...][None])[0])
+        y = y + contract('...p,pq->...q', size, jnp.concatenate([w2.real, w2.imag], 1)) + jnp.concatenate([b.real, b.imag])
         return self.with_spin_zero(maps, join(y.reshape(*y.shape[:-1], 2, self.channels), -2))
 
     def between(self, coefficients:jax.Array, transform:SpinTransform)->jax.Array:
