@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['rotate', 'check_vanishing', 'random_coefficients', 'rotation_matrix', 'random_angles']
+__all__ = ['rotate', 'check_vanishing', 'random_coefficients', 'rotation_matrix', 'random_angles', 'rotation_errors']
 
 # %% ../../nbs/06_rotation.ipynb #cell-4
 import jax
@@ -77,3 +77,18 @@ def random_angles(
 )->tuple[float, float, float]: # alpha, beta, gamma
     "Euler angles of a rotation drawn uniformly from SO(3)"
     return rng.uniform(0, 2*np.pi), np.arccos(rng.uniform(-1, 1)), rng.uniform(0, 2*np.pi)
+
+# %% ../../nbs/06_rotation.ipynb #cell-17
+def rotation_errors(
+    f,                       # from (ell, m, spin, channel) to coefficients of any band limit, spins and channels
+    coefficients:np.ndarray, # (rotations, ell, m, spin, channel): a function for each rotation
+    seed:int=1,              # of the rotations, uniform in SO(3)
+)->np.ndarray:               # (rotations,)
+    "|f(R c) - R f(c)| / |R f(c)| for random rotations R"
+    def error(args):
+        c, angles = args
+        turned = rotate(f(c), *angles)
+        return jnp.linalg.norm(f(rotate(c, *angles)) - turned) / jnp.linalg.norm(turned)
+    rng = np.random.default_rng(seed)
+    angles = jnp.array([random_angles(rng) for _ in coefficients])
+    return np.asarray(jax.jit(lambda *args: jax.lax.map(error, args))(jnp.asarray(coefficients), angles))

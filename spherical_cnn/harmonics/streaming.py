@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .folding import both_hemispheres, contract, half_weights, join, place, ring_orders, ring_samples, split, transform_p
+from .folding import both_hemispheres, contract, half_weights, join, place, ring_orders, ring_samples, split
 from .wigner import lowest_degree
 
 # %% ../../nbs/04c_streaming.ipynb #cell-7

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ..harmonics.folding import contract, join, place
+from ..harmonics.folding import contract, join
 from ..harmonics.transform import SpinTransform
 from .convolution import real_matrix, spectral_product
 
@@ -46,6 +46,7 @@ def conjugate_function(
     m = np.arange(coefficients.shape[-2]) - coefficients.shape[-2]//2
     return coefficients[..., ::-1, :].conj() * (1 - 2*(m % 2)).astype('float32')[:, None]
 
+# %% ../../nbs/11_activation.ipynb #cell-14
 class PhaseCollapse(nnx.Module):
     "Phase collapse of maps, section 4.1 of the paper: spin 0 is replaced, other spins pass"
     def __init__(self,
@@ -86,13 +87,13 @@ class PhaseCollapse(nnx.Module):
         y = spectral_product(jnp.concatenate([coefficients[..., self.zero, :], z, conjugate_function(z)], -1)[..., None, :], matrix[None, None, :, None])[..., 0, :]
         return self.with_spin_zero(coefficients, y.at[..., 0, transform.lmax, :].add(self.bias[...] * np.sqrt(4*np.pi).astype('float32')))
 
-# %% ../../nbs/11_activation.ipynb #cell-17
+# %% ../../nbs/11_activation.ipynb #cell-19
 class MagnitudeThreshold(nnx.Module):
     "Soft threshold of the modulus, Eq. (3) of notebook 11 (Esteves et al. 2020): every spin keeps its phase"
     def __init__(self,
         spins:tuple,                # spins of the maps, any
         channels:int,               # channels, in and out
-        threshold:float=.2,         # initial threshold, -b; features of a normalised layer have modulus 1
+        threshold:float=.3,         # initial threshold, -b; features of a normalised layer have modulus 1
         rngs:nnx.Rngs=None):        # not used: the initial values are not random
         self.spins, self.channels = tuple(spins), channels
         self.bias = nnx.Param(jnp.full((len(spins), channels), -threshold))
@@ -103,7 +104,7 @@ class MagnitudeThreshold(nnx.Module):
         size = magnitude(maps)
         return maps * jnp.where(size > 0, jax.nn.relu(1 + self.bias[...] / jnp.where(size > 0, size, 1)), 0)
 
-# %% ../../nbs/11_activation.ipynb #cell-20
+# %% ../../nbs/11_activation.ipynb #cell-22
 class GatedActivation(nnx.Module):
     "Spin 0 by ReLU, other spins by gates computed from spin 0, Eq. (4) of notebook 11 (Weiler et al. 2018)"
     def __init__(self,

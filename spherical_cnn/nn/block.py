@@ -36,11 +36,11 @@ class ConvBlock(nnx.Module):
 
     def __call__(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
         "(*batch, ell, m, spin_in, channel_in) to maps (*batch, lat, lon, spin_out, channel_out)"
-        return self.activation(self.transform.inverse(self.norm(self.conv(coefficients), mask)))
+        return self.activation(self.transform.inverse(self.norm.after(self.conv, coefficients, mask)))
 
     def coefficients(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
         "The same, with the coefficients of the maps: (*batch, ell, m, spin_out, channel_out)"
-        return activate(self.activation, self.norm(self.conv(coefficients), mask), self.transform)
+        return activate(self.activation, self.norm.after(self.conv, coefficients, mask), self.transform)
 
 # %% ../../nbs/14_block.ipynb #cell-10
 class ResidualBlock(nnx.Module):
@@ -72,7 +72,7 @@ class ResidualBlock(nnx.Module):
     def add(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
         "All but the first transform, the last transform and the last activation: coefficients of the sum at the +"
         c = resize_degrees(coefficients, self.lmax_out)
-        new = self.norm(self.conv(self.first.coefficients(c, mask)), mask)
+        new = self.norm.after(self.conv, self.first.coefficients(c, mask), mask)
         return (c if self.shortcut is None else self.shortcut(c)) + new
 
     def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['real_matrix', 'spectral_product', 'degree_interpolation', 'SpinConv', 'SeparableSpinConv']
+__all__ = ['real_matrix', 'grouped_product', 'whole_square', 'spectral_product', 'degree_interpolation', 'SpinConv',
+           'SeparableSpinConv']
 
 # %% ../../nbs/10_convolution.ipynb #cell-4
 import jax
@@ -25,27 +26,42 @@ def real_matrix(
     return materialise(blocks, k).reshape(len(k), 2*k.shape[1], 2*k.shape[2])
 
 # %% ../../nbs/10_convolution.ipynb #cell-10
-def spectral_product(
+def grouped_product(
     coefficients:jax.Array, # (*batch, ell, m, spin_in, channel_in) complex
     filters:jax.Array,      # (ell, spin_in, channel_in, spin_out, channel_out) complex; first axis 1: the same at every degree
-)->jax.Array:               # (*batch, ell, m, spin_out, channel_out) complex
-    "Multiply each degree by its matrix over spins and channels, Eq. (1) of notebook 10; zero where |m| > ell by the group"
+)->list:                    # for each group of degrees (ell, batch, m, 2, spin_out, channel_out) real
+    "Multiply each degree by its matrix over spins and channels, Eq. (1) of notebook 10, and leave the result in groups"
     *lead, spins, channels = coefficients.shape
-    degrees, _, _, spins_out, channels_out = filters.shape
-    lmax, p, q = lead[-2] - 1, spins * channels, spins_out * channels_out
-    matrix = real_matrix(filters.reshape(degrees, p, q))
-    x = coefficients.reshape(-1, *lead[-2:], p)
-    ranges = order_ranges(lmax)
+    lmax, p = lead[-2] - 1, spins * channels
+    matrix = real_matrix(filters.reshape(len(filters), p, -1))
+    x, ranges = coefficients.reshape(-1, *lead[-2:], p), order_ranges(lmax)
     groups = materialise(lambda x: [split(x[:, low:high, lmax + 1 - high:lmax + high].transpose(1, 0, 2, 3), -2) for low, high in ranges], x)
     result = []
     for (low, high), g in zip(ranges, groups):
         rows = g.reshape(len(g), -1, 2*p)
-        y = contract('xp,pq->xq', rows.reshape(-1, 2*p), matrix[0]) if degrees == 1 else contract('lxp,lpq->lxq', rows, matrix[low:high])
-        y = join(y.reshape(*g.shape[:3], 2, q), 3).transpose(1, 0, 2, 3)
-        result.append(jnp.pad(y, ((0, 0), (0, 0), (lmax + 1 - high,)*2, (0, 0))))
-    return jnp.concatenate(result, 1).reshape(*lead, spins_out, channels_out)
+        y = contract('xp,pq->xq', rows.reshape(-1, 2*p), matrix[0]) if len(filters) == 1 else contract('lxp,lpq->lxq', rows, matrix[low:high])
+        result.append(y.reshape(*g.shape[:3], 2, *filters.shape[3:]))
+    return result
 
-# %% ../../nbs/10_convolution.ipynb #cell-15
+# %% ../../nbs/10_convolution.ipynb #cell-11
+def whole_square(
+    groups:list, # from `grouped_product`
+    batch:tuple, # batch axes
+)->jax.Array:    # (*batch, ell, m, spin, channel) complex
+    "Groups of degrees as one array, zero where |m| > ell by the group"
+    lmax = sum(map(len, groups)) - 1
+    around = lambda y: ((0, 0), (0, 0), (lmax - y.shape[2]//2,)*2, (0, 0), (0, 0))
+    square = jnp.concatenate([jnp.pad(y, around(y)) for y in (join(g, 3).transpose(1, 0, 2, 3, 4) for g in groups)], 1)
+    return square.reshape(*batch, *square.shape[1:])
+
+def spectral_product(
+    coefficients:jax.Array, # (*batch, ell, m, spin_in, channel_in) complex
+    filters:jax.Array,      # (ell, spin_in, channel_in, spin_out, channel_out) complex; first axis 1: the same at every degree
+)->jax.Array:               # (*batch, ell, m, spin_out, channel_out) complex
+    "Eq. (1) of notebook 10 from array to array"
+    return whole_square(grouped_product(coefficients, filters), coefficients.shape[:-4])
+
+# %% ../../nbs/10_convolution.ipynb #cell-16
 def degree_interpolation(
     lmax:int,          # top degree
     filter_params:int, # number of support points
@@ -55,7 +71,7 @@ def degree_interpolation(
     position = np.arange(lmax + 1) * (filter_params - 1) / max(lmax, 1)
     return np.clip(1 - abs(position[:, None] - np.arange(filter_params)), 0, None)
 
-# %% ../../nbs/10_convolution.ipynb #cell-17
+# %% ../../nbs/10_convolution.ipynb #cell-18
 class SpinConv(nnx.Module):
     "Spin-spherical convolution of coefficients, Eq. (1) of notebook 10; equivariant to rounding"
     def __init__(self,
@@ -79,9 +95,13 @@ class SpinConv(nnx.Module):
 
     def __call__(self, coefficients:jax.Array)->jax.Array:
         "(*batch, ell, m, spin_in, channel_in) to (*batch, ell, m, spin_out, channel_out)"
+        return whole_square(self.groups(coefficients), coefficients.shape[:-4])
+
+    def groups(self, coefficients:jax.Array)->list:
+        "The same as groups of degrees, for a layer that goes on with those (notebook 12)"
         wanted = (self.lmax + 1, 2*self.lmax + 1, len(self.spins_in), self.channels_in)
         if coefficients.shape[-4:] != wanted: raise ValueError(f'SpinConv: expected coefficients (*batch, ell, m, spin, channel) with last axes {wanted}, got {coefficients.shape}')
-        return spectral_product(coefficients, self.all_degrees())
+        return grouped_product(coefficients, self.all_degrees())
 
     def all_degrees(self)->jax.Array:
         "(ell, spin_in, channel_in, spin_out, channel_out) complex: the filters at every degree, zero where a spin does not exist"
@@ -91,7 +111,7 @@ class SpinConv(nnx.Module):
         exists = (degree >= np.abs(self.spins_in)[:, None]) & (degree >= np.abs(self.spins_out))
         return k * exists[:, :, None, :, None].astype('float32')
 
-# %% ../../nbs/10_convolution.ipynb #cell-20
+# %% ../../nbs/10_convolution.ipynb #cell-21
 class SeparableSpinConv(nnx.Module):
     "A filter for each channel, then a matrix over channels, Eq. (2) of notebook 10; arguments as for SpinConv"
     def __init__(self, lmax:int, spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, filter_params:int=None, *, rngs:nnx.Rngs):

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ..harmonics.folding import contract, place
+from ..harmonics.folding import contract
 from ..harmonics.grid import Grid
 from .activation import check_features
+from .convolution import SpinConv, whole_square
 
 # %% ../../nbs/12_normalization.ipynb #cell-7
 class BatchNorm(nnx.Module):
@@ -47,11 +48,16 @@ class BatchNorm(nnx.Module):
         for running, new in ((self.mean, mean), (self.variance, variance)): running[...] = keep * running[...] + (1 - keep) * jax.lax.stop_gradient(new)
         return mean, variance
 
-    def factor_and_shift(self, mean:jax.Array, variance:jax.Array)->tuple: # (spin, channel) real, (channel,) complex
-        "The norm as f * factor, and + shift at spin 0"
+    def factor_and_shift(self, sums, *args)->tuple: # (spin, channel) real, (channel,) complex
+        "The norm as f * factor, and + shift at spin 0; from sums(*args) in training, from the running statistics in evaluation"
+        mean, variance = (self.mean[...], self.variance[...]) if self.use_running_average else self.moments(*sums(*args))
         factor = jax.lax.rsqrt(variance + self.epsilon) * (1 if self.scale is None else self.scale[...])
         if self.zero is None: return factor, None
         return factor, -mean * factor[self.zero] + (0 if self.bias is None else self.bias[...])
+
+    def entries(self, batch:int, mask:jax.Array|None)->jax.Array:
+        "How many entries of the batch count"
+        return jnp.float32(batch) if mask is None else mask.sum(dtype='float32')
 
     def check(self, x:jax.Array, mask:jax.Array|None, points:int):
         "Clear errors for what the layer cannot use"
@@ -67,23 +73,44 @@ class SpectralBatchNorm(BatchNorm):
     "Batch normalisation of coefficients, section 4.1 of the paper; running statistics are used after .eval()"
     def __call__(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
         "(*batch, ell, m, spin, channel), same shape out; mask (*batch,) is False where an entry is padding"
-        lmax = coefficients.shape[-4] - 1
-        self.check(coefficients, mask, lmax + 1)
-        mean, variance = (self.mean[...], self.variance[...]) if self.use_running_average else self.moments(*self.sums(coefficients, mask))
-        factor, shift = self.factor_and_shift(mean, variance)
-        out = coefficients * factor
-        return out if shift is None else out.at[..., 0, lmax, self.zero, :].add(shift * np.sqrt(4*np.pi).astype('float32'))
+        self.check(coefficients, mask, coefficients.shape[-4])
+        factor, shift = self.factor_and_shift(self.sums, coefficients, mask)
+        return self.shifted(coefficients * factor, shift)
+
+    def shifted(self, coefficients:jax.Array, shift:jax.Array|None)->jax.Array:
+        "A constant added to spin 0"
+        if shift is None: return coefficients
+        where = np.zeros((*coefficients.shape[-4:-1], 1), 'float32')
+        where[0, coefficients.shape[-4] - 1, self.zero] = np.sqrt(4*np.pi)
+        return coefficients + shift * where
 
     def sums(self, coefficients:jax.Array, mask:jax.Array|None)->tuple: # count, (channel,), (spin, channel)
         "Entries that count, and the sums of their means and mean squares (Parseval)"
         c = coefficients.reshape(-1, *coefficients.shape[-4:])
-        weight = jnp.ones(len(c)) if mask is None else mask.reshape(-1).astype('float32')
         if mask is not None: c = jnp.where(mask.reshape(-1, 1, 1, 1, 1), c, 0)
         second = (c.real**2 + c.imag**2).sum((0, 1, 2)) / (4*np.pi)
         first = jnp.zeros(self.channels, c.dtype) if self.zero is None else c[:, 0, c.shape[1] - 1, self.zero].sum(0) / np.sqrt(4*np.pi).astype('float32')
-        return weight.sum(), first, second
+        return self.entries(len(c), mask), first, second
 
-# %% ../../nbs/12_normalization.ipynb #cell-12
+    def after(self, conv:nnx.Module, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
+        "self(conv(coefficients), mask); after a SpinConv the product stays in its groups of degrees until it is normalised"
+        if not isinstance(conv, SpinConv): return self(conv(coefficients), mask)
+        groups, batch = conv.groups(coefficients), coefficients.shape[:-4]
+        self.check(jax.ShapeDtypeStruct((*batch, 1, 1, *groups[0].shape[-2:]), 'complex64'), mask, coefficients.shape[-4])
+        factor, shift = self.factor_and_shift(self.group_sums, groups, mask)
+        scaled = jax.checkpoint(lambda groups, factor: whole_square([g * factor for g in groups], batch))
+        return self.shifted(scaled(groups, factor), shift)
+
+    def group_sums(self, groups:list, mask:jax.Array|None)->tuple:
+        "`sums` of groups of degrees, (ell, batch, m, 2, spin, channel) real each"
+        count, middle = self.entries(groups[0].shape[1], mask), groups[0].shape[2]//2
+        if mask is not None: groups = [jnp.where(mask.reshape(1, -1, 1, 1, 1, 1), g, 0) for g in groups]
+        second = sum((g**2).sum((0, 1, 2, 3)) for g in groups) / (4*np.pi)
+        if self.zero is None: return count, jnp.zeros(self.channels, 'complex64'), second
+        constant = groups[0][0, :, middle, :, self.zero].sum(0) / np.sqrt(4*np.pi).astype('float32')
+        return count, jax.lax.complex(*constant), second
+
+# %% ../../nbs/12_normalization.ipynb #cell-14
 class SpatialBatchNorm(BatchNorm):
     "Batch normalisation of maps by quadrature; arguments of BatchNorm after the grid"
     def __init__(self, grid:Grid, spins:tuple, channels:int, *args, **kwargs):
@@ -94,17 +121,15 @@ class SpatialBatchNorm(BatchNorm):
         "(*batch, lat, lon, spin, channel), same shape out; mask (*batch,) is False where an entry is padding"
         if maps.shape[-4:-2] != (self.grid.nlat, self.grid.nlon): raise ValueError(f'SpatialBatchNorm: expected maps of {self.grid.nlat} x {self.grid.nlon} samples, got {maps.shape}')
         self.check(maps, mask, self.grid.nlat * self.grid.nlon)
-        mean, variance = (self.mean[...], self.variance[...]) if self.use_running_average else self.moments(*self.sums(maps, mask))
-        factor, shift = self.factor_and_shift(mean, variance)
+        factor, shift = self.factor_and_shift(self.sums, maps, mask)
         out = maps * factor
         return out if shift is None else out.at[..., self.zero, :].add(shift)
 
     def sums(self, maps:jax.Array, mask:jax.Array|None)->tuple: # count, (channel,), (spin, channel)
         "Entries that count, and the sums of their means and mean squares (quadrature)"
         x = maps.reshape(-1, *maps.shape[-4:])
-        weight = jnp.ones(len(x)) if mask is None else mask.reshape(-1).astype('float32')
         if mask is not None: x = jnp.where(mask.reshape(-1, 1, 1, 1, 1), x, 0)
         area = (self.grid.weights / (4*np.pi)).astype('float32')
         second = contract('i,isc->sc', area, (x.real**2 + x.imag**2).sum((0, 2)))
         first = jnp.zeros(self.channels, x.dtype) if self.zero is None else contract('i,ic->c', area.astype(x.dtype), x[..., self.zero, :].sum((0, 2)))
-        return weight.sum(), first, second
+        return self.entries(len(x), mask), first, second
