@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_predict', 'bench', 'digits', 'prediction_columns',
-           'bench_the_layers', 'main']
+__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'bench', 'digits',
+           'prediction_columns', 'bench_the_layers', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import sys
@@ -47,7 +47,7 @@ def qm9_train(
         out: Folder of the run: weights, metrics, checkpoints.
         target: One of mu alpha homo lumo gap r2 zpve U0 U H G Cv.
         split: Standard split: 1 (DimeNet, PaiNN), 2 (Cormorant, EGNN) or torchmd.
-        preset: demo (minutes on two cores), small or paper (appendix A.1.1).
+        preset: demo (minutes on two cores), cpu-hour, small or paper (appendix A.1.1).
         resume: Go on with the run in the folder.
         epochs: Passes through the training set; by default the preset's.
         time_limit_s: Seconds of training; the learning rate decays to zero by then.
@@ -66,18 +66,35 @@ def qm9_train(
 def qm9_evaluate(
     run: tyro.conf.Positional[Path],
     limit: int | None = None,
+    minus: Path | None = None,
 ):
-    """Mean absolute error of a trained model on the test split of QM9.
+    """Mean absolute error of a trained model on the test split of QM9; kept in the run's folder for `qm9 table`.
 
     Args:
-        run: Folder of a trained run.
+        run: Folder of a trained run, or U0 for the model that ships.
         limit: Only the first so many test molecules.
+        minus: Folder of a run of homo, where the first is one of lumo: the error of their difference, the gap.
     """
     from spherical_cnn.molecules.qm9 import load_qm9
-    from spherical_cnn.molecules.run import evaluate_run, load_run
-    trained = load_run(run)
-    result = evaluate_run(trained, load_qm9(), limit)
-    print(f'{trained.config.target}: MAE {result["mae"]:.4g} {result["unit"]} on {len(result["places"])} test molecules of split {trained.config.split}')
+    from spherical_cnn.molecules.run import evaluate_gap, evaluate_run, open_run
+    from spherical_cnn.molecules.table import record_evaluation
+    trained = open_run(run); target, split = trained.config.target, trained.config.split
+    if minus is None: result = evaluate_run(trained, load_qm9(), limit)
+    else: result, target = evaluate_gap(trained, open_run(minus), load_qm9(), limit), 'gap'
+    print(f'{target}: MAE {result["mae"]:.4g} {result["unit"]} on {len(result["places"])} test molecules of split {split}')
+    if run.is_dir(): record_evaluation(run, target, split, result, limit is None)
+
+def qm9_table(
+    runs: tyro.conf.Positional[tuple[Path, ...]],
+):
+    """Evaluated runs in the layout of the paper's Table 2, beside the published figures.
+
+    Args:
+        runs: Folders of runs on which `qm9 evaluate` was run.
+    """
+    from spherical_cnn.molecules.table import read_evaluations, results_table
+    if not runs: raise ValueError('qm9 table: no runs given; expected at least one folder')
+    print(results_table(read_evaluations(runs)))
 
 # %% ../nbs/60_cli.ipynb #cell-7
 def qm9_predict(
@@ -88,13 +105,13 @@ def qm9_predict(
     """Predict the target for molecules in xyz files.
 
     Args:
-        run: Folder of a trained run.
+        run: Folder of a trained run, or U0 for the model that ships.
         files: One xyz file or more, coordinates in angstrom.
         out: Write a CSV file as well.
     """
     from spherical_cnn.molecules.files import read_molecules, write_csv
-    from spherical_cnn.molecules.run import load_run
-    trained = load_run(run)
+    from spherical_cnn.molecules.run import open_run
+    trained = open_run(run)
     molecules = read_molecules(files, trained.config.model.elements)
     header, columns = prediction_columns(trained, molecules)
     rows = list(zip(molecules.names, *columns))
@@ -175,11 +192,12 @@ Spherical CNNs on molecules. Each command answers --help.
   demo           the main job on real QM9 in about seven minutes on two cores
   qm9 train      train a model:      spherical-cnn qm9 train --target U0 --split 1 --preset demo --out runs/u0
   qm9 evaluate   its test error:     spherical-cnn qm9 evaluate runs/u0
+  qm9 table      beside others:      spherical-cnn qm9 table runs/*
   qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz more.xyz --out predictions.csv
   bench          time transforms:    spherical-cnn bench transforms --peers
   bench layers   time layers, forwards and backwards: spherical-cnn bench layers
 '''
-COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'predict'): qm9_predict}
 
 def main(
     args:list=None, # words of the command line; None: those of the process

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MoleculeModelConfig', 'Encoder', 'DeepSets', 'MoleculeModel', 'pack']
+__all__ = ['MoleculeModelConfig', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt', 'SetReadout', 'AtomTransformer',
+           'MoleculeModel', 'pack']
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-4
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.data import atomic_masses
 from flax import nnx
 
 from ..harmonics.grid import Grid
@@ -33,7 +35,10 @@ class MoleculeModelConfig:
     elements: tuple = ELEMENTS  # atomic numbers that have channels
     powers: tuple = (2, 6)      # powers of the distance in the input
     filter_params: int = None   # support points of localised filters; None: a value for each degree
-    hidden: int = 256           # width of the DeepSets layers
+    hidden: int = 256           # width of the layers after the encoder
+    aggregation: str = 'sum'    # of atoms: 'sum' (DeepSets) | 'max' (PointNet)
+    weights: str = 'element'    # of atoms: 'element' | 'displacement' from the centre of mass (mu) | its 'square' (r2)
+    attention: int = 0          # transformer layers between encoder and aggregation
     momentum: float = .9        # of running statistics
 
     def __post_init__(self):
@@ -41,6 +46,10 @@ class MoleculeModelConfig:
         for name in ('elements', 'powers'): object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.layers) < 2: raise ValueError(f'MoleculeModelConfig: needs at least two layers, got {self.layers}')
         if any(n < 4 or n % 2 or c < 1 for n, c in self.layers): raise ValueError(f'MoleculeModelConfig: layers are (even resolution of at least 4, channels), got {self.layers}')
+        for name, known in (('grid', ('poles', 'gauss')), ('aggregation', ('sum', 'max')), ('weights', ('element', 'displacement', 'square'))):
+            if getattr(self, name) not in known: raise ValueError(f'MoleculeModelConfig: {name} must be {" or ".join(map(repr, known))}, got {getattr(self, name)!r}')
+        if self.aggregation == 'max' and self.weights != 'element': raise ValueError(f"MoleculeModelConfig: aggregation 'max' goes with weights 'element', got {self.weights!r}")
+        if self.attention and self.hidden % 4: raise ValueError(f'MoleculeModelConfig: four heads need a width that four divides, got hidden {self.hidden}')
         if self.oversampling < 1: raise ValueError(f'MoleculeModelConfig: oversampling must be at least 1, got {self.oversampling}')
 
     def grid_for(self, n:int)->Grid:
@@ -74,41 +83,88 @@ class Encoder(nnx.Module):
         return contract('aijsc,i->ac', magnitude(maps), np.array(self.area, maps.real.dtype))
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-12
-class DeepSets(nnx.Module):
-    "Set of atom vectors to one number for each molecule, with weights by element"
-    def __init__(self, features:int, hidden:int, elements:tuple, *, rngs:nnx.Rngs):
-        self.elements = tuple(elements)
-        self.kind = nnx.Param(jax.random.normal(rngs.params(), (len(elements), hidden)) * .5)
-        self.weight = nnx.Param(1 + .1*jax.random.normal(rngs.params(), (len(elements), hidden)))
+def molecule_sum(x:jax.Array, batch:dict)->jax.Array: # (atoms, k) -> (molecules, k)
+    "Sum over the atoms of each molecule of a batch of `pack`"
+    return jax.ops.segment_sum(jnp.where(batch['atom_mask'][:, None], x, 0), batch['segments'], batch['molecule_mask'].shape[0])
+
+def displacements(batch:dict, elements:tuple)->jax.Array: # (atoms, 3) angstrom
+    "Of each atom from the centre of mass of its molecule"
+    mass = (batch['numbers'][:, None] == np.array(elements)) @ atomic_masses[list(elements)].astype('float32')
+    mass = jnp.where(batch['atom_mask'], mass, 0)[:, None]
+    centre = molecule_sum(mass * batch['positions'], batch) / jnp.maximum(molecule_sum(mass, batch), 1)
+    return batch['positions'] - centre[batch['segments']]
+
+def safe_sqrt(x:jax.Array)->jax.Array:
+    "Square root with derivative 0 at 0"
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
+
+# %% ../../nbs/32_molecule_model.ipynb #cell-13
+class SetReadout(nnx.Module):
+    "Set of atom vectors to one number for each molecule: DeepSets or PointNet, with the weights that the target asks for"
+    def __init__(self, features:int, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
+        self.elements, self.weights, self.aggregation, hidden = config.elements, config.weights, config.aggregation, config.hidden
+        self.kind = nnx.Param(jax.random.normal(rngs.params(), (len(self.elements), hidden)) * .5)
+        self.weight = nnx.Param(1 + .1*jax.random.normal(rngs.params(), (len(self.elements), hidden))) if self.weights == 'element' else None
         self.inner = nnx.Linear(features, hidden, rngs=rngs)
         self.inner2 = nnx.Linear(hidden, hidden, rngs=rngs)
         self.outer = nnx.Linear(hidden, hidden, rngs=rngs)
         self.last = nnx.Linear(hidden, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
         self.direct = nnx.Linear(hidden, 1, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
 
-    def __call__(self, vectors:jax.Array, kinds:jax.Array, segments:jax.Array, mask:jax.Array, molecules:int)->jax.Array:
-        "(atoms, features), element of each atom by place, molecule of each atom, (atoms,) mask, number of molecules; (molecules,) out"
-        h = nnx.silu(self.inner(vectors) + self.kind[...][kinds])
-        h = nnx.silu(self.inner2(h)) * self.weight[...][kinds]
-        h = jax.ops.segment_sum(jnp.where(mask[:, None], h, 0), segments, molecules) / 4
+    def __call__(self, vectors:jax.Array, batch:dict)->jax.Array:
+        "(atoms, features) and a batch of `pack`; (molecules,) out"
+        kinds = (batch['numbers'][:, None] == np.array(self.elements)).argmax(1)
+        h = self.inner2(nnx.silu(self.inner(vectors) + self.kind[...][kinds]))
+        h = self.collected(h if self.weights != 'element' else nnx.silu(h) * self.weight[...][kinds], batch)
         return (self.last(nnx.silu(self.outer(h))) + self.direct(h))[:, 0]
 
+    def collected(self, h:jax.Array, batch:dict)->jax.Array:
+        "(atoms, hidden) to (molecules, hidden)"
+        if self.aggregation == 'max':
+            largest = jax.ops.segment_max(jnp.where(batch['atom_mask'][:, None], h, -jnp.inf), batch['segments'], batch['molecule_mask'].shape[0])
+            return jnp.where(batch['molecule_mask'][:, None], largest, 0)
+        if self.weights == 'element': return molecule_sum(h, batch) / 4
+        d = displacements(batch, self.elements)
+        if self.weights == 'square': return molecule_sum(h * (d**2).sum(-1, keepdims=True), batch) / 64
+        moments = molecule_sum((h[:, None] * d[:, :, None]).reshape(len(h), -1), batch).reshape(-1, 3, h.shape[-1])
+        return safe_sqrt((moments**2).sum(1)) / 4
+
+# %% ../../nbs/32_molecule_model.ipynb #cell-15
+class AtomTransformer(nnx.Module):
+    "Self-attention among the atoms of each molecule, section 5.1.2 of the paper"
+    def __init__(self, features:int, width:int, layers:int=4, heads:int=4, *, rngs:nnx.Rngs):
+        self.enter = nnx.Linear(features, width, rngs=rngs)
+        attend = lambda: nnx.MultiHeadAttention(heads, width, decode=False, rngs=rngs)
+        dense = lambda: nnx.Sequential(nnx.LayerNorm(width, rngs=rngs), nnx.Linear(width, 2*width, rngs=rngs), nnx.silu, nnx.Linear(2*width, width, rngs=rngs))
+        self.layers = nnx.List([nnx.List([nnx.LayerNorm(width, rngs=rngs), attend(), dense()]) for _ in range(layers)])
+
+    def __call__(self, vectors:jax.Array, batch:dict)->jax.Array:
+        "(atoms, features) to (atoms, width)"
+        same = (batch['segments'][:, None] == batch['segments']) & batch['atom_mask']
+        h = self.enter(vectors)
+        for norm, attend, dense in self.layers:
+            h = h + attend(norm(h)[None], mask=same[None, None])[0]
+            h = h + dense(h)
+        return h
+
+# %% ../../nbs/32_molecule_model.ipynb #cell-16
 class MoleculeModel(nnx.Module):
     "Molecules to one number each (standardised; the run adds units back), section 5.1.2 of the paper"
     def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
         self.config = config
         self.encoder = Encoder(config, rngs=rngs)
-        self.readout = DeepSets(config.layers[-1][1], config.hidden, config.elements, rngs=rngs)
+        features = config.layers[-1][1]
+        self.attention = AtomTransformer(features, config.hidden, config.attention, rngs=rngs) if config.attention else None
+        self.readout = SetReadout(config.hidden if config.attention else features, config, rngs=rngs)
 
     def __call__(self, batch:dict)->jax.Array:
         "A batch of `pack`; (molecules,) out, meaningless where molecule_mask is False"
         c = self.config
         coefficients = molecule_coefficients(batch['numbers'], batch['positions'], batch['neighbours'], batch['valid'], c.layers[0][0]//2 - 1, c.elements, c.powers)
-        kinds = (batch['numbers'][:, None] == np.array(c.elements)).argmax(1)
         vectors = self.encoder(coefficients, batch['atom_mask'])
-        return self.readout(vectors, kinds, batch['segments'], batch['atom_mask'], batch['molecule_mask'].shape[0])
+        return self.readout(vectors if self.attention is None else self.attention(vectors, batch), batch)
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-14
+# %% ../../nbs/32_molecule_model.ipynb #cell-18
 def pack(
     molecules:list,   # pairs (numbers (n,), positions (n, 3) angstrom)
     atoms:int,        # length of the atom axis

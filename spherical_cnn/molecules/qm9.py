@@ -93,7 +93,7 @@ TARGETS = {t.name: t for t in (
 def get_target(name:str)->Target:
     "The target of this name; an error that names the closest otherwise"
     if name in TARGETS: return TARGETS[name]
-    close = difflib.get_close_matches(str(name), TARGETS, 1, 0) or ['']
+    close = [t for t in TARGETS if t.lower() == str(name).lower()] or difflib.get_close_matches(str(name), TARGETS, 1, 0) or ['']
     raise ValueError(f"unknown target {name!r}, expected one of {', '.join(TARGETS)} (closest: {close[0]})")
 
 def reference(molecules:Molecules, name:str)->np.ndarray:

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PAPER_LAYERS', 'PRESETS', 'RunConfig', 'preset', 'partition', 'training_batches', 'absolute_loss',
+__all__ = ['PAPER_LAYERS', 'PRESETS', 'READOUTS', 'RunConfig', 'preset', 'partition', 'training_batches', 'absolute_loss',
            'predict_standardised', 'Run', 'refined', 'training_set', 'train_run', 'config_from_dict', 'load_run',
-           'evaluate_run']
+           'load_pretrained', 'open_run', 'evaluate_run', 'errors', 'evaluate_gap']
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-4
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import jax
@@ -23,7 +24,7 @@ import numpy as np
 from flax import nnx
 
 from .model import MoleculeModel, MoleculeModelConfig, pack
-from .qm9 import ElementRegression, Molecules, atomization, get_target, split_indices
+from .qm9 import TARGETS, ElementRegression, Molecules, atomization, get_target, split_indices
 from ..train.loop import TrainConfig, fit, load_weights, prepare_run_folder, save_weights
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-7
@@ -49,14 +50,19 @@ PAPER_LAYERS = ((32, 64), (32, 64), (16, 128), (16, 128), (8, 256), (8, 256))
 PRESETS = {
     'demo': RunConfig(MoleculeModelConfig(((8, 16), (8, 32)), grid='gauss', oversampling=1.5, hidden=128, momentum=.98), TrainConfig(epochs=15, learning_rate=4e-3, time_limit_s=255., weight_average=.99, checkpoint_every_epochs=2),
                       train_molecules=6000, validation_molecules=300, predict_oversampling=2.5),
+    'cpu-hour': RunConfig(MoleculeModelConfig(((8, 24), (8, 48)), grid='gauss', powers=(1, 2, 4, 6), hidden=128, momentum=.98), TrainConfig(epochs=10, learning_rate=4e-3, time_limit_s=3600., weight_average=.995),
+                      predict_oversampling=2.5),
     'small': RunConfig(MoleculeModelConfig(tuple((n, c//2) for n, c in PAPER_LAYERS)), TrainConfig(epochs=250, learning_rate=2e-4)),
     'paper': RunConfig(MoleculeModelConfig(PAPER_LAYERS), TrainConfig(epochs=2000, learning_rate=1e-4)),
 }
 
+READOUTS = {'mu': dict(weights='displacement'), 'r2': dict(weights='square', attention=4), 'alpha': dict(attention=4)}    # what a target asks for, appendix A.1.1
+
 def preset(name:str, **changes)->RunConfig:
-    "A preset with some fields replaced"
+    "A preset with some fields replaced, and the readout of its target"
     if name not in PRESETS: raise ValueError(f"unknown preset {name!r}, expected one of {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **changes)
+    config = replace(PRESETS[name], **changes)
+    return replace(config, model=replace(config.model, **READOUTS.get(config.target, {})))
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-10
 def partition(
@@ -149,9 +155,10 @@ def train_run(
     out = Path(out)
     prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)
     molecules, y = training_set(config, data)
-    regression = ElementRegression.fit(molecules, y, config.model.elements)
+    extensive, elements = config.model.weights == 'element', config.model.elements
+    regression = ElementRegression.fit(molecules, y, elements) if extensive else ElementRegression(elements, (0.,)*len(elements), 0.)      # lengths and squares start from 0
     residual = y - regression.predict(molecules)
-    mean, deviation = float(residual.mean()), float(residual.std())
+    mean, deviation = float(residual.mean()) if extensive else 0., float(residual.std())
     run = Run(config, MoleculeModel(config.model, rngs=nnx.Rngs(config.train.seed)), regression, mean, deviation)
     chosen = split_indices(config.split)[1][:config.validation_molecules]
     held, truth, factor = data.take(chosen), atomization(data, config.target)[chosen], get_target(config.target).factor
@@ -179,6 +186,21 @@ def load_run(
     stored = load_weights(out / 'weights.safetensors', model); model.eval()
     return Run(config, refined(model, config.predict_oversampling), ElementRegression.from_dict(json.loads(stored['regression'])), float(stored['mean']), float(stored['deviation']))
 
+def load_pretrained(
+    name:str, # its target, such as 'U0'
+)->Run:
+    "A model that ships with the package; its training record and model card lie beside its weights"
+    folder = Path(str(files('spherical_cnn'))) / 'pretrained'
+    there = sorted(p.parent.name for p in folder.glob('*/weights.safetensors'))
+    if name not in there: raise ValueError(f'no trained model of {name!r} ships with the package, only {", ".join(there) or "none"}; train one with `spherical-cnn qm9 train --target {name}`')
+    return load_run(folder / name)
+
+def open_run(
+    run, # folder of a finished run, or the name of a model that ships with the package
+)->Run:
+    "A trained run from wherever it is"
+    return load_pretrained(str(run)) if str(run) in TARGETS and not Path(run).exists() else load_run(run)
+
 def evaluate_run(
     run:Run,         # a trained run
     data:Molecules,  # QM9
@@ -187,5 +209,21 @@ def evaluate_run(
     "Mean absolute error on the test split"
     chosen = split_indices(run.config.split)[2][:limit]
     truth, prediction = atomization(data, run.config.target)[chosen], run.predict(data.take(chosen))
-    target = get_target(run.config.target)
-    return dict(places=chosen, truth=truth, prediction=prediction, mae=float(abs(prediction - truth).mean() * target.factor), unit=target.reported)
+    return errors(run.config.target, chosen, truth, prediction)
+
+def errors(target:str, places:np.ndarray, truth:np.ndarray, prediction:np.ndarray)->dict:
+    "What `evaluate_run` returns"
+    target = get_target(target)
+    return dict(places=places, truth=truth, prediction=prediction, mae=float(abs(prediction - truth).mean() * target.factor), unit=target.reported)
+
+def evaluate_gap(
+    lumo:Run,        # trained on lumo
+    homo:Run,        # trained on homo
+    data:Molecules,  # QM9
+    limit:int=None,  # the first so many test molecules; None: the whole test split
+)->dict:             # as from evaluate_run
+    "The gap as the paper takes it, LUMO - HOMO of two models"
+    if (lumo.config.target, homo.config.target) != ('lumo', 'homo'): raise ValueError(f'the gap is LUMO - HOMO: expected runs of lumo and homo, got {lumo.config.target} and {homo.config.target}')
+    if lumo.config.split != homo.config.split: raise ValueError(f'the two runs are of different splits, {lumo.config.split} and {homo.config.split}: test molecules of one trained the other')
+    chosen = split_indices(lumo.config.split)[2][:limit]; molecules = data.take(chosen)
+    return errors('gap', chosen, molecules.targets['gap'], lumo.predict(molecules) - homo.predict(molecules))

@@ -22,8 +22,8 @@ import optax
 from flax import nnx
 
 # %% auto #0
-__all__ = ['warmup_cosine', 'conjugate_gradients', 'TrainConfig', 'prepare_run_folder', 'save_weights', 'load_weights',
-           'save_checkpoint', 'restore_checkpoint', 'History', 'fit']
+__all__ = ['warmup_cosine', 'conjugate_gradients', 'TrainConfig', 'write_whole', 'prepare_run_folder', 'save_weights',
+           'load_weights', 'save_checkpoint', 'restore_checkpoint', 'History', 'fit']
 
 # %% ../../nbs/20_training.ipynb #cell-5
 def warmup_cosine(
@@ -83,7 +83,7 @@ class _Progress: # the host's view of how far a run is
         return max((self.step + ahead)/self.total, self.elapsed()/self.limit if self.limit else 0.)
 
 # %% ../../nbs/20_training.ipynb #cell-17
-def _write_whole(path, data): # bytes
+def write_whole(path, data): # bytes
     path = Path(path)
     part = path.with_name(f'.{path.name}.part')
     try:
@@ -106,7 +106,7 @@ def prepare_run_folder(
     out, file, config = Path(out), Path(out)/'config.json', json.loads(json.dumps(config))
     if resume and not file.exists(): raise FileNotFoundError(f"{out} holds no run to resume: {file} is missing")
     if file.exists() and not resume: raise FileExistsError(f"{out} holds another run: choose another folder or --resume")
-    if not resume: _write_whole(file, (json.dumps(config, indent=2) + '\n').encode())
+    if not resume: write_whole(file, (json.dumps(config, indent=2) + '\n').encode())
     else:
         try: old = json.loads(file.read_text())
         except ValueError as e: raise ValueError(f"{file} is damaged: {e}") from None
@@ -132,7 +132,7 @@ def save_weights(
     "Parameters and statistics to one safetensors file, whole or not at all; OSError leaves an old file intact"
     from safetensors.numpy import save
     arrays = {name: _to_real(v.get_value()) for name, (_, v) in _named(model).items()}
-    _write_whole(path, save(arrays, metadata=metadata or {}))
+    write_whole(path, save(arrays, metadata=metadata or {}))
 
 # %% ../../nbs/20_training.ipynb #cell-24
 def _read_safetensors(path): # arrays, metadata
@@ -292,7 +292,7 @@ def _write_rows(path, rows): # CSV, the whole file at once
     writer = csv.DictWriter(text, names, lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    _write_whole(path, text.getvalue().encode())
+    write_whole(path, text.getvalue().encode())
 
 def _read_rows(path): # rows of a CSV, [] if there is none
     number = lambda k, v: int(v) if k in ('epoch', 'step') else float(v)
