@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SYMBOLS', 'SPLITS', 'Molecules', 'Target', 'get_target', 'reference',
-           'atomization', 'cache_folder', 'packaged_csv', 'parse_csv', 'write_cache', 'read_cache', 'load_qm9',
-           'split_indices', 'ElementRegression']
+__all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SYMBOLS', 'SPLITS', 'Molecules', 'geometry_fault', 'congruent_groups',
+           'Target', 'get_target', 'reference', 'atomization', 'cache_folder', 'packaged_csv', 'parse_csv',
+           'write_cache', 'read_cache', 'load_qm9', 'split_indices', 'check_parts', 'random_split', 'split_of',
+           'ElementRegression']
 
 # %% ../../nbs/31_qm9.ipynb #cell-4
 import difflib
 import hashlib
+import json
 import os
 import warnings
 import zipfile
@@ -55,12 +57,45 @@ class Molecules:
         return replace(self, numbers=self.numbers[atoms], positions=self.positions[atoms], counts=counts, index=self.index[places],
                        targets={k: v[places] for k, v in self.targets.items()}, names=self.names and tuple(self.names[i] for i in places))
 
+    def owner(self)->np.ndarray:
+        "(atoms,) place of the molecule that each atom belongs to"
+        return np.repeat(np.arange(len(self)), self.counts)
+
     def composition(self, elements:tuple=(1, 6, 7, 8, 9))->np.ndarray:
         "(molecules, elements) float64: how many atoms of each element"
-        owner = np.repeat(np.arange(len(self)), self.counts)
+        owner = self.owner()
         return np.stack([np.bincount(owner, self.numbers == z, len(self)) for z in elements], 1)
 
 # %% ../../nbs/31_qm9.ipynb #cell-10
+def geometry_fault(
+    positions:np.ndarray, # (n, 3) angstrom
+)->tuple[int, str, str]|None: # an atom that shows it, what is wrong, what was expected; None: nothing is
+    "Coordinates that no molecule in angstrom has"
+    positions = np.asarray(positions, float)
+    if not np.isfinite(positions).all(): return int(np.flatnonzero(~np.isfinite(positions).all(1))[0]), 'coordinates are not finite', 'three finite numbers in angstrom'
+    if len(positions) < 2: return None
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + np.diag(np.full(len(positions), np.inf))
+    i, j = sorted(int(k) for k in np.unravel_index(distance.argmin(), distance.shape)); nearest = distance.min(1).min()
+    if nearest < .05: return j, f'atoms {i + 1} and {j + 1} coincide ({nearest:.3f} angstrom apart)', 'different positions'
+    if nearest < .5: return j, f'atoms {i + 1} and {j + 1} are {nearest:.3f} angstrom apart', 'at least 0.5: are the coordinates in nanometres?'
+    if nearest > 3: return 0, f'no two atoms are closer than {nearest:.2f} angstrom', 'coordinates in angstrom'
+    return None
+
+# %% ../../nbs/31_qm9.ipynb #cell-13
+def congruent_groups(
+    molecules:Molecules,
+    decimals:int=3,      # of the distances, angstrom
+)->np.ndarray:           # (molecules,) place of the first molecule with the same fingerprint
+    "Which molecules are rotated, shifted or mirrored copies: equal elements at equal distances from the centroid"
+    owner = molecules.owner()
+    centroid = np.stack([np.bincount(owner, x, len(molecules)) for x in molecules.positions.T], 1) / molecules.counts[:, None]
+    radius = np.round(np.linalg.norm(molecules.positions - centroid[owner], axis=1), decimals)
+    order = np.lexsort((radius, molecules.numbers, owner))
+    key = np.ascontiguousarray(np.stack([molecules.numbers[order], radius[order]], 1)).tobytes()
+    first, ends = {}, 16 * np.cumsum(molecules.counts)
+    return np.array([first.setdefault(key[end - 16*n:end], k) for k, (end, n) in enumerate(zip(ends, molecules.counts))], int)
+
+# %% ../../nbs/31_qm9.ipynb #cell-16
 HARTREE_EV = 27.211386245988       # CODATA 2018
 EV_KCAL_MOL = 23.060547830619      # CODATA 2018, thermochemical calorie
 
@@ -90,22 +125,29 @@ TARGETS = {t.name: t for t in (
     Target('G', 'GibbsFreeEnergy_298K_au', label='free energy at 298.15 K', references=(-.510927, -37.861317, -54.598897, -75.079532, -99.733544), **_meV),
     Target('Cv', 'Heatcapacity_Cv_cal_mol_K', 'cal/(mol K)', 'cal/(mol K)', 1., 'heat capacity at 298.15 K', (2.981,) * 5))}
 
-def get_target(name:str)->Target:
+def get_target(
+    name:str|Target, # one of the twelve, or with a unit the name of any property
+    unit:str=None,   # of a property of the user's own: stored and reported in it, without atom references
+)->Target:
     "The target of this name; an error that names the closest otherwise"
+    if isinstance(name, Target): return name
+    if unit is not None: return Target(name, name, unit, unit, 1., name)
     if name in TARGETS: return TARGETS[name]
     close = [t for t in TARGETS if t.lower() == str(name).lower()] or difflib.get_close_matches(str(name), TARGETS, 1, 0) or ['']
     raise ValueError(f"unknown target {name!r}, expected one of {', '.join(TARGETS)} (closest: {close[0]})")
 
-def reference(molecules:Molecules, name:str)->np.ndarray:
+def reference(molecules:Molecules, name:str|Target)->np.ndarray:
     "(molecules,) sum of the atom references in the stored unit, 0 where the target has none"
     references = get_target(name).references
     return np.zeros(len(molecules)) if references is None else molecules.composition() @ np.array(references)
 
-def atomization(molecules:Molecules, name:str)->np.ndarray:
+def atomization(molecules:Molecules, name:str|Target)->np.ndarray:
     "(molecules,) float64 in the stored unit: the target less its atom references, subtracted in double precision"
-    return molecules.targets[get_target(name).name] - reference(molecules, name)
+    target = get_target(name)
+    if target.name not in molecules.targets: raise ValueError(f'the molecules have no {target.name!r}, only {", ".join(molecules.targets) or "positions"}')
+    return molecules.targets[target.name] - reference(molecules, target)
 
-# %% ../../nbs/31_qm9.ipynb #cell-12
+# %% ../../nbs/31_qm9.ipynb #cell-18
 def cache_folder()->Path:
     "$SPHERICAL_CNN_CACHE, or .cache/spherical_cnn in the home folder"
     return Path(os.environ.get('SPHERICAL_CNN_CACHE') or Path.home() / '.cache' / 'spherical_cnn')
@@ -135,24 +177,26 @@ def parse_csv(paths:list)->Molecules:
     targets = {t.name: table[t.column].to_numpy(float) for t in TARGETS.values()}
     return Molecules(np.array([SYMBOLS[s] for s in symbols], 'int32'), positions, counts, table['Index'].to_numpy('int64'), targets, {t.name: t.unit for t in TARGETS.values()})
 
-# %% ../../nbs/31_qm9.ipynb #cell-13
+# %% ../../nbs/31_qm9.ipynb #cell-19
 def write_cache(path:Path, molecules:Molecules)->None:
     "One compressed file of arrays, complete or not at all"
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
         with open(part, 'wb') as f:
-            np.savez_compressed(f, numbers=molecules.numbers.astype('int8'), positions=molecules.positions, counts=molecules.counts.astype('int16'), index=molecules.index, **{f'target_{k}': v for k, v in molecules.targets.items()})
+            np.savez_compressed(f, numbers=molecules.numbers.astype('int8'), positions=molecules.positions, counts=molecules.counts.astype('int16'), index=molecules.index, **({} if molecules.names is None else dict(names=np.array(molecules.names))),
+                                **{f'target_{k}': v for k, v in molecules.targets.items()}, **{f'unit_{k}': np.array(v) for k, v in molecules.units.items()})
         part.replace(path)
     except OSError as error: raise OSError(f'could not write the cache {path}: {error.strerror or error}. Nothing was left behind; set SPHERICAL_CNN_CACHE to a folder with space') from None
     finally: part.unlink(missing_ok=True)
 
 def read_cache(path:Path)->Molecules:
-    "QM9 from its cache; ValueError if the file is not whole"
+    "Molecules from a cache; ValueError if the file is not whole"
     try:
         with np.load(path, allow_pickle=False) as z:
-            targets = {name: z[f'target_{name}'] for name in TARGETS}
-            molecules = Molecules(z['numbers'].astype('int32'), z['positions'], z['counts'].astype('int32'), z['index'], targets, {t.name: t.unit for t in TARGETS.values()})
+            columns = lambda kind: {k.removeprefix(kind): z[k] for k in z.files if k.startswith(kind)}
+            targets, units = columns('target_'), {k: str(v) for k, v in columns('unit_').items()}
+            molecules = Molecules(z['numbers'].astype('int32'), z['positions'], z['counts'].astype('int32'), z['index'], targets, units, tuple(z['names'].tolist()) if 'names' in z.files else None)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error: raise ValueError(f'the cache {path} is not whole ({type(error).__name__}: {error})') from None
     if molecules.counts.sum() != len(molecules.numbers) or len(molecules.numbers) != len(molecules.positions): raise ValueError(f'the cache {path} is not whole: its arrays do not fit each other')
     return molecules
@@ -164,13 +208,16 @@ def load_qm9(
     "QM9 with its twelve targets, from the cache or from the installed package qm9pack"
     path = Path(cache) if cache is not None else cache_folder() / 'qm9.npz'
     if path.exists():
-        try: return read_cache(path)
+        try:
+            molecules = read_cache(path)
+            if list(molecules.units) == list(TARGETS): return molecules
+            raise ValueError(f'the cache {path} is not of this version')
         except ValueError as error: warnings.warn(f'{error}; it is built again from qm9pack')
     molecules = parse_csv(packaged_csv())
     write_cache(path, molecules)
     return molecules
 
-# %% ../../nbs/31_qm9.ipynb #cell-17
+# %% ../../nbs/31_qm9.ipynb #cell-23
 SPLITS = {'1': (110000, 10000), '2': (100000, 17748), 'torchmd': (110000, 10000)}      # train, validation; the rest is test
 
 def split_indices(
@@ -184,7 +231,44 @@ def split_indices(
     train, validation = SPLITS[name]
     return tuple(np.split(order, [train, train + validation]))
 
-# %% ../../nbs/31_qm9.ipynb #cell-20
+# %% ../../nbs/31_qm9.ipynb #cell-26
+def check_parts(parts:dict, count:int, where:str='the split')->None: # name -> places
+    "ValueError if a molecule is twice in one part or in two of them, or does not exist, or if a part is empty"
+    owner = np.full(count, -1)
+    for k, (name, places) in enumerate(parts.items()):
+        places = np.asarray(places, int)
+        if not len(places): raise ValueError(f'{where}: {name} is empty')
+        if places.min() < 0 or places.max() >= count: raise ValueError(f'{where}: {name} names molecule {places.min() if places.min() < 0 else places.max()}, there are 0 to {count - 1}')
+        if len(np.unique(places)) < len(places): raise ValueError(f'{where}: {name} holds molecule {int(np.sort(places)[np.flatnonzero(np.diff(np.sort(places)) == 0)[0]])} twice')
+        if (taken := owner[places] >= 0).any(): raise ValueError(f'{where}: molecule {places[taken][0]} is in both {list(parts)[owner[places][taken][0]]} and {name} ({taken.sum()} are)')
+        owner[places] = k
+
+def random_split(molecules:Molecules, seed:int=0)->tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Eight tenths to train, one to validate, one to test; congruent molecules stay together"
+    if len(molecules) < 10: raise ValueError(f'a random split needs at least 10 molecules, got {len(molecules)}')
+    groups = congruent_groups(molecules); kinds = np.unique(groups)
+    part = np.zeros(len(molecules), int); part[kinds] = np.searchsorted([.8, .9], (np.random.default_rng(seed).permutation(len(kinds)) + .5) / len(kinds))
+    return tuple(np.flatnonzero(part[groups] == k) for k in range(3))
+
+def split_of(
+    split:int|str,       # 1, 2, 'torchmd' (QM9 only), 'random', or a JSON file {"train": [...], "validation": [...], "test": [...]} of places from 0
+    molecules:Molecules, # what is split
+)->tuple[np.ndarray, np.ndarray, np.ndarray]: # places of train, validation and test
+    "The parts of a data set, checked: no molecule twice, none in two parts"
+    name, n = str(split), len(molecules)
+    if name in SPLITS:
+        if n != 130831: raise ValueError(f"split {name} is one of QM9's 130,831 molecules, these are {n}: use 'random' or a JSON file")
+        return split_indices(name)
+    if name == 'random': return random_split(molecules)
+    if not name.endswith('.json'): raise ValueError(f"unknown split {split!r}, expected 1, 2, 'torchmd', 'random' or a JSON file")
+    if not Path(name).is_file(): raise FileNotFoundError(f'the split {name} does not exist')
+    try: parts = {k: np.array(v, int) for k, v in json.loads(Path(name).read_text()).items()}
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, ValueError, TypeError) as error: raise ValueError(f'the split {name} is not {{"train": [...], "validation": [...], "test": [...]}} ({error})') from None
+    if set(parts) != {'train', 'validation', 'test'}: raise ValueError(f'the split {name} holds {", ".join(parts) or "nothing"}, expected train, validation and test')
+    check_parts(parts := {k: parts[k] for k in ('train', 'validation', 'test')}, n, f'the split {name}')
+    return tuple(parts.values())
+
+# %% ../../nbs/31_qm9.ipynb #cell-29
 @dataclass(frozen=True)
 class ElementRegression:
     "y = intercept + sum over elements of coefficient times count"
