@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ELEMENTS', 'BUMP_WIDTH', 'bump', 'bump_coefficients', 'neighbour_weights', 'molecule_coefficients', 'neighbour_table',
-           'molecule_maps']
+__all__ = ['ELEMENTS', 'BUMP_WIDTH', 'COULOMB_RADIUS', 'bump', 'bump_coefficients', 'displacement', 'neighbour_weights',
+           'molecule_coefficients', 'neighbour_table', 'grid_points', 'molecule_maps', 'coulomb_coefficients',
+           'coulomb_maps']
 
 # %% ../../nbs/30_molecule_sphere.ipynb #cell-4
 from functools import lru_cache
@@ -40,6 +41,11 @@ def bump_coefficients(
     t, w = np.polynomial.legendre.leggauss(200)
     return np.array([2*np.pi * (w * bump(t)) @ eval_legendre(l, t) for l in range(lmax + 1)])
 
+def displacement(positions:jax.Array, neighbours:jax.Array, valid:jax.Array)->tuple[jax.Array, jax.Array]: # (atoms, k, 3), (atoms, k)
+    "From each atom to its neighbours, and the square of its length; padding gets a unit vector, so that there is nothing to divide by zero"
+    r = jnp.where(valid[..., None], positions[neighbours] - positions[:, None], jnp.array([0., 0., 1.], positions.dtype))
+    return r, (r**2).sum(-1)
+
 def neighbour_weights(
     numbers:jax.Array,    # (atoms,) atomic numbers
     positions:jax.Array,  # (atoms, 3) angstrom
@@ -49,8 +55,7 @@ def neighbour_weights(
     powers:tuple,         # powers p of the distance
 )->tuple[jax.Array, jax.Array]: # unit vectors (atoms, k, 3); weights (atoms, k, element * power), element first
     "Directions to the neighbours, and z_i z_j / |r_ij|^p in the channel of z_j"
-    r = jnp.where(valid[..., None], positions[neighbours] - positions[:, None], jnp.array([0., 0., 1.], positions.dtype))
-    square = (r**2).sum(-1)                                                            # 1 for padding: nothing to divide by zero
+    r, square = displacement(positions, neighbours, valid)
     z = numbers.astype(positions.dtype)
     strength = jnp.stack([square**(-p / 2) for p in powers], -1) * (z[:, None] * z[neighbours] * valid)[..., None]
     kind = (numbers[neighbours][..., None] == np.array(elements)).astype(positions.dtype)
@@ -88,6 +93,11 @@ def neighbour_table(
     return place.astype(np.int32), inside & (place != np.arange(len(start))[:, None])
 
 # %% ../../nbs/30_molecule_sphere.ipynb #cell-14
+def grid_points(grid:Grid)->np.ndarray: # (lat, lon, 3)
+    "Unit vectors of the samples"
+    sin, cos = np.sin(grid.colat)[:, None], np.cos(grid.colat)[:, None]
+    return np.stack(np.broadcast_arrays(sin * np.cos(grid.lon), sin * np.sin(grid.lon), cos), -1)
+
 def molecule_maps(
     numbers:jax.Array, positions:jax.Array, neighbours:jax.Array, valid:jax.Array, # as in molecule_coefficients
     grid:Grid,               # where to sample
@@ -96,7 +106,33 @@ def molecule_maps(
 )->jax.Array:                # (atoms, lat, lon, 1, element * power) real, spin 0
     "The spherical functions of every atom as samples, Eq. (1) of notebook 30"
     direction, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, powers)
-    sin, cos = np.sin(grid.colat)[:, None], np.cos(grid.colat)[:, None]
-    x = np.stack(np.broadcast_arrays(sin * np.cos(grid.lon), sin * np.sin(grid.lon), cos), -1).astype(positions.dtype)
-    profile = jnp.exp(-(contract('ajx,pqx->ajpq', direction, x) - 1)**2 / BUMP_WIDTH)
+    profile = jnp.exp(-(contract('ajx,pqx->ajpq', direction, grid_points(grid).astype(positions.dtype)) - 1)**2 / BUMP_WIDTH)
     return contract('ajpq,ajc->apqc', profile, weight)[:, :, :, None]
+
+# %% ../../nbs/30_molecule_sphere.ipynb #cell-19
+COULOMB_RADIUS = .958612 / 2             # angstrom; notebook 31 measures the distance
+
+def coulomb_coefficients(
+    numbers:jax.Array, positions:jax.Array, neighbours:jax.Array, valid:jax.Array, # as in molecule_coefficients
+    lmax:int,                    # top degree
+    elements:tuple=ELEMENTS,     # atomic numbers that have a channel
+    radius:float=COULOMB_RADIUS, # of the spheres, angstrom; less than any distance, or the expansion does not converge
+)->jax.Array:                    # (atoms, lmax+1, 2 lmax+1, 1, element) complex, spin 0
+    "The spheres of Cohen et al. 2018 as coefficients, Eq. (3) of notebook 30; differentiable in the positions"
+    direction, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, (1,))
+    ratio = radius * jax.lax.rsqrt(displacement(positions, neighbours, valid)[1])
+    scale = jnp.stack([4*np.pi/(2*l + 1) * ratio**l for l in range(lmax + 1)], -1)[..., None]
+    Y = direction_harmonics(lmax, direction)
+    return jax.lax.complex(*(contract('ajlm,ajc->almc', part * scale, weight) for part in (Y.real, -Y.imag)))[:, :, :, None]
+
+def coulomb_maps(
+    numbers:jax.Array, positions:jax.Array, neighbours:jax.Array, valid:jax.Array, # as in molecule_coefficients
+    grid:Grid,                   # where to sample
+    elements:tuple=ELEMENTS,     # atomic numbers that have a channel
+    radius:float=COULOMB_RADIUS, # of the spheres, angstrom
+)->jax.Array:                    # (atoms, lat, lon, 1, element) real, spin 0
+    "The spheres of Cohen et al. 2018 as samples, the left side of Eq. (3) of notebook 30"
+    r, square = displacement(positions, neighbours, valid)
+    _, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, (0,))
+    away = square[..., None, None] + radius**2 - 2*radius*contract('ajx,pqx->ajpq', r, grid_points(grid).astype(positions.dtype))
+    return contract('ajpq,ajc->apqc', jax.lax.rsqrt(away), weight)[:, :, :, None]
