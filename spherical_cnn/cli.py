@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'bench', 'digits',
-           'prediction_columns', 'bench_the_layers', 'main']
+__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'print_rows', 'report_failures',
+           'bench', 'qm9_table6', 'qm9_learning_curve', 'bench_the_layers', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import sys
@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+
+from .molecules.predict import digits
+from .molecules.qm9 import get_target
 
 # %% ../nbs/60_cli.ipynb #cell-6
 def demo(
@@ -32,57 +35,80 @@ def demo(
 def qm9_train(
     out: Path,
     target: str = 'U0',
-    split: Literal['1', '2', 'torchmd'] = '1',
+    data: str = 'qm9',
+    unit: str | None = None,
+    split: str | None = None,
     preset: str = 'demo',
     resume: bool = False,
+    augment: Literal['rotations', 'reflections'] | None = None,
     epochs: int | None = None,
     time_limit_s: float | None = None,
     train_molecules: int | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    devices: int | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
 ):
-    """Train a model on QM9.
+    """Train a model on QM9, or on molecules and a property of your own.
+
+    On several machines give the same command to each, with --coordinator host:port, --processes and --process 0, 1, ...
 
     Args:
         out: Folder of the run: weights, metrics, checkpoints.
-        target: One of mu alpha homo lumo gap r2 zpve U0 U H G Cv.
-        split: Standard split: 1 (DimeNet, PaiNN), 2 (Cormorant, EGNN) or torchmd.
+        target: One of mu alpha homo lumo gap r2 zpve U0 U H G Cv, or with --unit a property that your data names.
+        data: qm9 (the package qm9pack), QM9's .tar.bz2 or .sdf with its .csv, an ASE .db, an .extxyz file or a folder of them.
+        unit: Unit of your own property, e.g. eV; it is not converted.
+        split: 1 (DimeNet, PaiNN; QM9's default), 2 (Cormorant, EGNN), torchmd, random (default of your own data), or a JSON file with lists train, validation and test of places from 0.
         preset: demo (minutes on two cores), cpu-hour, small or paper (appendix A.1.1).
         resume: Go on with the run in the folder.
+        augment: Turn, or turn and mirror, the molecules of each batch at random.
         epochs: Passes through the training set; by default the preset's.
         time_limit_s: Seconds of training; the learning rate decays to zero by then.
         train_molecules: Only the first so many of the train split.
         learning_rate: Largest learning rate.
         seed: Of the initial weights and of the order of the molecules.
+        devices: Accelerators to train on, data-parallel; by default one.
+        coordinator: Address host:port of process 0, where several machines train one model.
+        processes: How many machines.
+        process: Which of them this is, from 0.
     """
     from spherical_cnn.molecules import run as runs
-    from spherical_cnn.molecules.qm9 import load_qm9
-    config = runs.preset(preset, target=target, split=split)
+    from spherical_cnn.molecules.sources import load_molecules
+    from spherical_cnn.train.loop import start_processes
+    start_processes(coordinator, processes, process)
+    config = runs.preset(preset, target=target, unit=unit, data=data if data == 'qm9' else str(Path(data).resolve()), split=split or ('1' if unit is None else 'random'), augment=augment)
     changes = dict(epochs=epochs, time_limit_s=time_limit_s, learning_rate=learning_rate, seed=seed)
     config = replace(config, train=replace(config.train, **{k: v for k, v in changes.items() if v is not None}), **({} if train_molecules is None else dict(train_molecules=train_molecules)))
-    _, history = runs.train_run(config, load_qm9(), out, resume)
-    print(f'{target}: validation MAE {history["valid_mae"][-1]:.4g} {runs.get_target(target).reported} after {int(history["epoch"][-1])} epochs; weights in {out}')
+    molecules = load_molecules(data, target, unit); elements = set(molecules.numbers.tolist())
+    if not elements <= set(config.model.elements): config = replace(config, model=replace(config.model, elements=tuple(sorted(elements))))
+    _, history = runs.train_run(config, molecules, out, resume, devices=devices)
+    print(f'{target}: validation MAE {history["valid_mae"][-1]:.4g} {config.quantity.reported} after {int(history["epoch"][-1])} epochs; weights in {out}')
 
 def qm9_evaluate(
     run: tyro.conf.Positional[Path],
     limit: int | None = None,
     minus: Path | None = None,
 ):
-    """Mean absolute error of a trained model on the test split of QM9; kept in the run's folder for `qm9 table`.
+    """Mean absolute error of a trained model on its test split; kept in the run's folder for `qm9 table`, with pictures.
 
     Args:
         run: Folder of a trained run, or U0 for the model that ships.
         limit: Only the first so many test molecules.
         minus: Folder of a run of homo, where the first is one of lumo: the error of their difference, the gap.
     """
-    from spherical_cnn.molecules.qm9 import load_qm9
     from spherical_cnn.molecules.run import evaluate_gap, evaluate_run, open_run
-    from spherical_cnn.molecules.table import record_evaluation
-    trained = open_run(run); target, split = trained.config.target, trained.config.split
-    if minus is None: result = evaluate_run(trained, load_qm9(), limit)
-    else: result, target = evaluate_gap(trained, open_run(minus), load_qm9(), limit), 'gap'
-    print(f'{target}: MAE {result["mae"]:.4g} {result["unit"]} on {len(result["places"])} test molecules of split {split}')
-    if run.is_dir(): record_evaluation(run, target, split, result, limit is None)
+    from spherical_cnn.molecules.sources import load_molecules
+    from spherical_cnn.molecules.table import draw_evaluation, record_evaluation
+    trained = open_run(run); quantity, split = trained.config.quantity, trained.config.split
+    molecules = load_molecules(trained.config.data, quantity.name, trained.config.unit)
+    if minus is None: result = evaluate_run(trained, molecules, limit)
+    else: result, quantity = evaluate_gap(trained, open_run(minus), molecules, limit), get_target('gap')
+    print(f'{quantity.name}: MAE {result["mae"]:.4g} {result["unit"]} on {len(result["places"])} test molecules of split {split}')
+    if not run.is_dir(): return
+    record_evaluation(run, quantity.name, split, result, limit is None)
+    print(f'kept in {run}, with {", ".join(draw_evaluation(run, quantity, result, molecules))}')
 
 def qm9_table(
     runs: tyro.conf.Positional[tuple[Path, ...]],
@@ -99,26 +125,46 @@ def qm9_table(
 # %% ../nbs/60_cli.ipynb #cell-7
 def qm9_predict(
     run: tyro.conf.Positional[Path],
-    files: tyro.conf.Positional[tuple[Path, ...]],
+    sources: tyro.conf.Positional[tuple[Path, ...]],
     out: Path | None = None,
 ):
-    """Predict the target for molecules in xyz files.
+    """Predict the target of every molecule of files and folders; what fails is listed at the end.
 
     Args:
         run: Folder of a trained run, or U0 for the model that ships.
-        files: One xyz file or more, coordinates in angstrom.
-        out: Write a CSV file as well.
+        sources: Files .xyz .extxyz .sdf .db .tar.bz2 or folders, coordinates in angstrom; or qm9 for all of QM9.
+        out: Write a .csv or .parquet table as it goes; if it is stopped, the same command goes on.
     """
-    from spherical_cnn.molecules.files import read_molecules, write_csv
+    from itertools import chain
+    from spherical_cnn.molecules.predict import predict_table, prediction_rows
     from spherical_cnn.molecules.run import open_run
+    from spherical_cnn.molecules.sources import kind_of, molecule_stream
     trained = open_run(run)
-    molecules = read_molecules(files, trained.config.model.elements)
-    header, columns = prediction_columns(trained, molecules)
-    rows = list(zip(molecules.names, *columns))
-    width = max(map(len, [*molecules.names, 'molecule']))
-    print(f'{"molecule":{width}}  ' + '  '.join(header))
-    for name, *values in rows: print(f'{name:{width}}  ' + '  '.join(f'{v:{len(h)}.{digits(h)}f}' for v, h in zip(values, header)))
-    if out is not None: write_csv(out, ['molecule', *header], rows)
+    if not sources: raise ValueError('qm9 predict: no molecules given; expected files, folders or qm9')
+    if out is not None:
+        count, failed = predict_table(trained, sources, out)
+        print(f'{count - len(failed)} of {count} molecules predicted, in {out}')
+    else:
+        for source in sources: kind_of(source)
+        shown, failed = False, []
+        for rows in prediction_rows(trained, chain.from_iterable(molecule_stream(s, trained.config.model.elements) for s in sources), 256):
+            shown = print_rows([r for r in rows if not r['error']], shown); failed += [r['error'] for r in rows if r['error']]
+    return report_failures(failed, out)
+
+def print_rows(rows:list, shown:bool)->bool:
+    "Rows of predictions as text, with a heading if none was shown yet"
+    if not rows: return shown
+    columns = [k for k in rows[0] if k not in ('molecule', 'error')]; width = max(20, *(len(r['molecule']) for r in rows))
+    if not shown: print(f'{"molecule":{width}}  ' + '  '.join(columns))
+    for r in rows: print(f'{r["molecule"]:{width}}  ' + '  '.join(f'{r[c]:{len(c)}.{digits(c)}f}' for c in columns))
+    return True
+
+def report_failures(failed:list, out:Path|None)->int: # exit code
+    "What could not be predicted, the first twenty on standard error"
+    if not failed: return 0
+    print(f'spherical-cnn: {len(failed)} could not be predicted:', *(f'  {error}' for error in failed[:20]), sep='\n', file=sys.stderr)
+    if len(failed) > 20: print(f'  and {len(failed) - 20} more' + (f'; all are in the column error of {out}' if out else ''), file=sys.stderr)
+    return 1
 
 def bench(
     what: tyro.conf.Positional[Literal['transforms']] = 'transforms',
@@ -145,24 +191,52 @@ def bench(
     print(speed_table(bench_transforms(out, sizes, maps, repeats, peers)))
     print(f'rows appended to {out}')
 
-def digits(column:str)->int:
-    "Decimals to print for a unit"
-    return 1 if 'meV' in column else 2 if 'kcal' in column else 6 if '[Ha]' in column else 4
-
-def prediction_columns(
-    trained, # a Run
-    molecules, # Molecules
-)->tuple[list, list]: # names with units, values
-    "What a chemist wants to read: energies in eV, kcal/mol and as a total in hartree; other targets in their own unit"
-    from spherical_cnn.molecules.qm9 import EV_KCAL_MOL, HARTREE_EV, get_target, reference
-    target, value = get_target(trained.config.target), trained.predict(molecules)
-    if target.unit == 'Ha' and target.references is not None:
-        return ([f'{target.name} of atomisation [eV]', f'{target.name} of atomisation [kcal/mol]', f'{target.name} total [Ha]'],
-                [value * HARTREE_EV, value * HARTREE_EV * EV_KCAL_MOL, value + reference(molecules, target.name)])
-    if target.unit == 'Ha': return [f'{target.name} [eV]', f'{target.name} [Ha]'], [value * HARTREE_EV, value]
-    return [f'{target.name} [{target.unit}]'], [value + reference(molecules, target.name)]
-
 # %% ../nbs/60_cli.ipynb #cell-8
+def qm9_table6(
+    out: Path = Path('bench/qm9_table6.csv'),
+    runs: Path = Path('runs/table6'),
+    train_molecules: int = 4000,
+    epochs: int = 4,
+    seeds: tuple[int, ...] = (0, 1, 2),
+):
+    """Train and compare the five rows of the paper's Table 6 on H; rows that the file holds are not repeated.
+
+    Args:
+        out: CSV file to append rows to.
+        runs: Folder for the runs.
+        train_molecules: The first so many of the train split.
+        epochs: Passes through them.
+        seeds: Each row is trained once with each.
+    """
+    from spherical_cnn.molecules import ablations as a
+    from spherical_cnn.molecules.qm9 import load_qm9
+    config = replace(a.FIVE_LAYERS, train_molecules=train_molecules, train=replace(a.FIVE_LAYERS.train, epochs=epochs))
+    print(a.table6(a.run_variants(a.table6_variants(config), seeds, load_qm9(), out, runs)))
+
+def qm9_learning_curve(
+    out: Path = Path('bench/qm9_learning_curve.csv'),
+    runs: Path = Path('runs/learning_curve'),
+    target: str = 'U0',
+    sizes: tuple[int, ...] = (500, 1000, 2000, 4000, 8000),
+    seconds: float = 60.,
+):
+    """Test error against the number of training molecules, with the baselines; the model of the preset demo.
+
+    Args:
+        out: CSV file to append rows to.
+        runs: Folder for the runs.
+        target: One of the targets of QM9.
+        sizes: Numbers of training molecules.
+        seconds: Training time for each of ours.
+    """
+    from spherical_cnn.molecules import ablations as a
+    from spherical_cnn.molecules.qm9 import load_qm9
+    from spherical_cnn.molecules.run import preset
+    config = preset('demo', target=target); config = replace(config, train=replace(config.train, time_limit_s=seconds))
+    a.baseline_rows(config, sizes, load_qm9(), out)
+    for row in a.run_variants(a.curve_variants(config, sizes), (0,), load_qm9(), out, runs): print(f'{row["variant"]:16} {float(row["mae"]):8.4g} {row["unit"]}')
+
+# %% ../nbs/60_cli.ipynb #cell-9
 def bench_the_layers(
     out: Path = Path('bench/layers.csv'),
     batch: int = 8,
@@ -184,7 +258,7 @@ def bench_the_layers(
     print(layer_table(bench_layers(out, batch, channels, repeats)))
     print(f'rows appended to {out}')
 
-# %% ../nbs/60_cli.ipynb #cell-9
+# %% ../nbs/60_cli.ipynb #cell-10
 HELP = '''usage: spherical-cnn COMMAND [options]
 
 Spherical CNNs on molecules. Each command answers --help.
@@ -193,11 +267,13 @@ Spherical CNNs on molecules. Each command answers --help.
   qm9 train      train a model:      spherical-cnn qm9 train --target U0 --split 1 --preset demo --out runs/u0
   qm9 evaluate   its test error:     spherical-cnn qm9 evaluate runs/u0
   qm9 table      beside others:      spherical-cnn qm9 table runs/*
-  qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz more.xyz --out predictions.csv
+  qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz folder --out predictions.csv
+  qm9 table6     the paper's comparison of activation, pooling and representation
+  qm9 learning-curve  error against the number of training molecules, with baselines
   bench          time transforms:    spherical-cnn bench transforms --peers
   bench layers   time layers, forwards and backwards: spherical-cnn bench layers
 '''
-COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'table6'): qm9_table6, ('qm9', 'learning-curve'): qm9_learning_curve, ('qm9', 'predict'): qm9_predict}
 
 def main(
     args:list=None, # words of the command line; None: those of the process
@@ -213,7 +289,7 @@ def main(
     if not {'-h', '--help'} & set(args):
         from spherical_cnn.harmonics.folding import keep_freed_memory
         keep_freed_memory()                          # notebook 04b: no page faults in what runs for long
-    try: tyro.cli(command, prog=' '.join(('spherical-cnn', *words)), args=args[len(words):]); return 0
+    try: return tyro.cli(command, prog=' '.join(('spherical-cnn', *words)), args=args[len(words):]) or 0
     except KeyboardInterrupt: print('spherical-cnn: interrupted', file=sys.stderr); return 130
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         print(f'spherical-cnn: error: {error}', file=sys.stderr); return 1

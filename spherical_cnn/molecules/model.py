@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MoleculeModelConfig', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt', 'SetReadout', 'AtomTransformer',
-           'MoleculeModel', 'pack']
+__all__ = ['ACTIVATIONS', 'MoleculeModelConfig', 'SpatialPooling', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt',
+           'SetReadout', 'AtomTransformer', 'MoleculeModel', 'pack']
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-4
 from dataclasses import dataclass
@@ -20,12 +20,16 @@ from flax import nnx
 
 from ..harmonics.grid import Grid
 from ..harmonics.folding import contract
-from .sphere import ELEMENTS, molecule_coefficients, neighbour_table
-from ..nn.activation import magnitude
+from ..harmonics.transform import SpinTransform
+from .sphere import ELEMENTS, coulomb_coefficients, molecule_coefficients, neighbour_table
+from ..nn.activation import GatedActivation, MagnitudeThreshold, PhaseCollapse, magnitude
 from ..nn.block import ConvBlock, ResidualBlock
 from ..nn.normalization import SpectralBatchNorm
+from ..nn.pooling import spatial_pool
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-7
+ACTIVATIONS = dict(phase_collapse=PhaseCollapse, gated=GatedActivation, magnitude=MagnitudeThreshold)
+
 @dataclass(frozen=True)
 class MoleculeModelConfig:
     "What a molecule model is made of"
@@ -34,6 +38,9 @@ class MoleculeModelConfig:
     oversampling: float = 1.    # refinement of the grids on which activations act; degrees stay
     elements: tuple = ELEMENTS  # atomic numbers that have channels
     powers: tuple = (2, 6)      # powers of the distance in the input
+    representation: str = 'bumps' # 'bumps': the paper's | 'coulomb': the potential on a sphere around each atom (Cohen et al. 2018), for comparison; powers do not matter then
+    activation: str = 'phase_collapse' # | 'gated' | 'magnitude': the comparisons of Table 6
+    pooling: str = 'spectral'   # | 'spatial', of 2 x 2 samples, on grids 'poles' only
     filter_params: int = None   # support points of localised filters; None: a value for each degree
     hidden: int = 256           # width of the layers after the encoder
     aggregation: str = 'sum'    # of atoms: 'sum' (DeepSets) | 'max' (PointNet)
@@ -46,11 +53,17 @@ class MoleculeModelConfig:
         for name in ('elements', 'powers'): object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.layers) < 2: raise ValueError(f'MoleculeModelConfig: needs at least two layers, got {self.layers}')
         if any(n < 4 or n % 2 or c < 1 for n, c in self.layers): raise ValueError(f'MoleculeModelConfig: layers are (even resolution of at least 4, channels), got {self.layers}')
-        for name, known in (('grid', ('poles', 'gauss')), ('aggregation', ('sum', 'max')), ('weights', ('element', 'displacement', 'square'))):
+        for name, known in (('representation', ('bumps', 'coulomb')), ('activation', tuple(ACTIVATIONS)), ('pooling', ('spectral', 'spatial')), ('grid', ('poles', 'gauss')), ('aggregation', ('sum', 'max')), ('weights', ('element', 'displacement', 'square'))):
             if getattr(self, name) not in known: raise ValueError(f'MoleculeModelConfig: {name} must be {" or ".join(map(repr, known))}, got {getattr(self, name)!r}')
         if self.aggregation == 'max' and self.weights != 'element': raise ValueError(f"MoleculeModelConfig: aggregation 'max' goes with weights 'element', got {self.weights!r}")
+        if self.pooling == 'spatial' and self.grid != 'poles': raise ValueError(f"MoleculeModelConfig: pooling 'spatial' needs the grid 'poles', got {self.grid!r}")
         if self.attention and self.hidden % 4: raise ValueError(f'MoleculeModelConfig: four heads need a width that four divides, got hidden {self.hidden}')
         if self.oversampling < 1: raise ValueError(f'MoleculeModelConfig: oversampling must be at least 1, got {self.oversampling}')
+
+    @property
+    def inputs(self)->int:
+        "Channels of the input"
+        return len(self.elements) * (len(self.powers) if self.representation == 'bumps' else 1)
 
     def grid_for(self, n:int)->Grid:
         "The grid of a layer of resolution n"
@@ -58,28 +71,37 @@ class MoleculeModelConfig:
         return Grid(rows + rows % 2, rows + rows % 2, 'poles') if self.grid == 'poles' else Grid(rows, 2 * rows, 'gauss')
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-10
+class SpatialPooling(nnx.Module):
+    "Coefficients to coefficients of half the degrees by averages of samples (Esteves et al. 2020): the comparison of Table 6"
+    def __init__(self, grid:Grid, lmax:int, spins:tuple):
+        self.grid, self.outward = grid, SpinTransform(grid, lmax, spins)
+        self.inward = SpinTransform(Grid(grid.nlat//2, grid.nlon//2, grid.kind), lmax//2, spins)
+    def __call__(self, coefficients:jax.Array)->jax.Array: return self.inward.forward(spatial_pool(self.outward.inverse(coefficients), self.grid)[0])
+
 class Encoder(nnx.Module):
     "Spherical CNN of one atom: input coefficients to a vector, appendix A.1.1 of the paper"
     def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
         (n, channels), *rest = config.layers
-        inputs, spins = len(config.elements) * len(config.powers), (0, 1)
+        inputs, spins, activation = config.inputs, (0, 1), ACTIVATIONS[config.activation]
         self.area = tuple((config.grid_for(rest[-1][0]).weights / (4*np.pi)).tolist())
         self.normalize = SpectralBatchNorm((0,), inputs, config.momentum, affine=False)
-        self.first = ConvBlock(config.grid_for(n), n//2 - 1, (0,), spins, inputs, channels, config.filter_params, rngs=rngs)
-        blocks = []
+        self.first = ConvBlock(config.grid_for(n), n//2 - 1, (0,), spins, inputs, channels, config.filter_params, activation=activation, rngs=rngs)
+        blocks, pools = [], []
         for k, (m, wide) in enumerate(rest):
             out = (0,) if k == len(rest) - 1 else spins
             params = config.filter_params and min(config.filter_params, m//2)
-            blocks.append(ResidualBlock(config.grid_for(n), config.grid_for(m), spins, out, channels, wide, n//2 - 1, m//2 - 1, params, rngs=rngs))
+            pools.append(SpatialPooling(config.grid_for(n), n//2 - 1, spins) if config.pooling == 'spatial' and m < n else None)
+            blocks.append(ResidualBlock(config.grid_for(n), config.grid_for(m), spins, out, channels, wide, n//2 - 1, m//2 - 1, params, activation=activation, rngs=rngs))
             n, channels = m, wide
-        self.blocks = nnx.List(blocks)
+        self.blocks, self.pools = nnx.List(blocks), nnx.List(pools)
 
     def __call__(self, coefficients:jax.Array, mask:jax.Array)->jax.Array:
         "(atoms, ell, m, 1, input channels) to (atoms, channels) real; mask (atoms,) is False for padding"
         c = self.first.coefficients(self.normalize(coefficients, mask), mask)
-        *inner, last = self.blocks
-        for block in inner: c = block.coefficients(c, mask)
-        maps = last.to_maps(c, mask)
+        for k, (block, pool) in enumerate(zip(self.blocks, self.pools), 1):
+            if pool is not None: c = pool(c)
+            c = block.coefficients(c, mask) if k < len(self.blocks) else block.to_maps(c, mask)
+        maps = c
         return contract('aijsc,i->ac', magnitude(maps), np.array(self.area, maps.real.dtype))
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-12
@@ -98,7 +120,7 @@ def safe_sqrt(x:jax.Array)->jax.Array:
     "Square root with derivative 0 at 0"
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-13
+# %% ../../nbs/32_molecule_model.ipynb #cell-14
 class SetReadout(nnx.Module):
     "Set of atom vectors to one number for each molecule: DeepSets or PointNet, with the weights that the target asks for"
     def __init__(self, features:int, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
@@ -129,7 +151,7 @@ class SetReadout(nnx.Module):
         moments = molecule_sum((h[:, None] * d[:, :, None]).reshape(len(h), -1), batch).reshape(-1, 3, h.shape[-1])
         return safe_sqrt((moments**2).sum(1)) / 4
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-15
+# %% ../../nbs/32_molecule_model.ipynb #cell-16
 class AtomTransformer(nnx.Module):
     "Self-attention among the atoms of each molecule, section 5.1.2 of the paper"
     def __init__(self, features:int, width:int, layers:int=4, heads:int=4, *, rngs:nnx.Rngs):
@@ -147,7 +169,7 @@ class AtomTransformer(nnx.Module):
             h = h + dense(h)
         return h
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-16
+# %% ../../nbs/32_molecule_model.ipynb #cell-17
 class MoleculeModel(nnx.Module):
     "Molecules to one number each (standardised; the run adds units back), section 5.1.2 of the paper"
     def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
@@ -160,11 +182,12 @@ class MoleculeModel(nnx.Module):
     def __call__(self, batch:dict)->jax.Array:
         "A batch of `pack`; (molecules,) out, meaningless where molecule_mask is False"
         c = self.config
-        coefficients = molecule_coefficients(batch['numbers'], batch['positions'], batch['neighbours'], batch['valid'], c.layers[0][0]//2 - 1, c.elements, c.powers)
+        atoms, lmax = (batch['numbers'], batch['positions'], batch['neighbours'], batch['valid']), c.layers[0][0]//2 - 1
+        coefficients = coulomb_coefficients(*atoms, lmax, c.elements) if c.representation == 'coulomb' else molecule_coefficients(*atoms, lmax, c.elements, c.powers)
         vectors = self.encoder(coefficients, batch['atom_mask'])
         return self.readout(vectors if self.attention is None else self.attention(vectors, batch), batch)
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-18
+# %% ../../nbs/32_molecule_model.ipynb #cell-19
 def pack(
     molecules:list,   # pairs (numbers (n,), positions (n, 3) angstrom)
     atoms:int,        # length of the atom axis

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PAPER_LAYERS', 'PRESETS', 'READOUTS', 'RunConfig', 'preset', 'partition', 'training_batches', 'absolute_loss',
-           'predict_standardised', 'Run', 'refined', 'training_set', 'train_run', 'config_from_dict', 'load_run',
-           'load_pretrained', 'open_run', 'evaluate_run', 'errors', 'evaluate_gap']
+__all__ = ['PAPER_LAYERS', 'PRESETS', 'READOUTS', 'RunConfig', 'preset', 'partition', 'turned', 'training_batches',
+           'absolute_loss', 'predict_standardised', 'Run', 'refined', 'training_set', 'train_run', 'config_from_dict',
+           'load_run', 'load_pretrained', 'open_run', 'evaluate_run', 'errors', 'evaluate_gap']
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-4
 import json
@@ -24,27 +24,36 @@ import numpy as np
 from flax import nnx
 
 from .model import MoleculeModel, MoleculeModelConfig, pack
-from .qm9 import TARGETS, ElementRegression, Molecules, atomization, get_target, split_indices
+from .qm9 import SPLITS, TARGETS, ElementRegression, Molecules, Target, atomization, get_target, split_of
 from ..train.loop import TrainConfig, fit, load_weights, prepare_run_folder, save_weights
 
-# %% ../../nbs/33_molecule_training.ipynb #cell-7
+# %% ../../nbs/33_molecule_training.ipynb #cell-8
 @dataclass(frozen=True)
 class RunConfig:
     "Everything that defines a training run on molecules"
     model: MoleculeModelConfig = MoleculeModelConfig() # the network
     train: TrainConfig = TrainConfig()                 # the schedule
-    target: str = 'U0'                 # one of the twelve targets of QM9
-    split: str = '1'                   # '1', '2' or 'torchmd'
+    target: str = 'U0'                 # one of the twelve targets of QM9, or with a unit any property of the data
+    unit: str | None = None            # of a property of the user's own; None: QM9's
+    data: str = 'qm9'                  # where the molecules come from, for evaluation later: 'qm9' or a path
+    split: str = '1'                   # of QM9 '1', '2' or 'torchmd'; of any data 'random' or a JSON file
     train_molecules: int | None = None # the first so many of the train split; None: all
     validation_molecules: int = 1000   # the first so many of the validation split, after each epoch
     predict_oversampling: float | None = None # grids of prediction, finer than those of training: rotations change less; None: the same
     batch_atoms: int = 288             # length of the atom axis of a batch
     batch_molecules: int = 24          # places for molecules in a batch
+    augment: str | None = None         # 'rotations' or 'reflections' (both): a random one for each molecule of each training batch
 
     def __post_init__(self):
-        get_target(self.target); object.__setattr__(self, 'split', str(self.split))
-        if self.split not in ('1', '2', 'torchmd'): raise ValueError(f"unknown split {self.split!r}, expected '1', '2' or 'torchmd'")
+        self.quantity; object.__setattr__(self, 'split', str(self.split))
+        if self.split not in (*SPLITS, 'random') and not self.split.endswith('.json'): raise ValueError(f"unknown split {self.split!r}, expected '1', '2', 'torchmd', 'random' or a JSON file")
         if self.batch_atoms < 29: raise ValueError(f'batch_atoms must hold the largest molecule of 29 atoms, got {self.batch_atoms}')
+        if self.augment not in (None, 'rotations', 'reflections'): raise ValueError(f"augment must be 'rotations', 'reflections' or None, got {self.augment!r}")
+
+    @property
+    def quantity(self)->Target:
+        "What is predicted, with its units"
+        return get_target(self.target, self.unit)
 
 PAPER_LAYERS = ((32, 64), (32, 64), (16, 128), (16, 128), (8, 256), (8, 256))
 PRESETS = {
@@ -62,9 +71,9 @@ def preset(name:str, **changes)->RunConfig:
     "A preset with some fields replaced, and the readout of its target"
     if name not in PRESETS: raise ValueError(f"unknown preset {name!r}, expected one of {', '.join(PRESETS)}")
     config = replace(PRESETS[name], **changes)
-    return replace(config, model=replace(config.model, **READOUTS.get(config.target, {})))
+    return replace(config, model=replace(config.model, **({} if config.unit else READOUTS.get(config.target, {}))))
 
-# %% ../../nbs/33_molecule_training.ipynb #cell-10
+# %% ../../nbs/33_molecule_training.ipynb #cell-11
 def partition(
     counts:np.ndarray, # (molecules,) atoms in each
     atoms:int,         # length of the atom axis
@@ -78,22 +87,32 @@ def partition(
         total += n
     return groups + [np.arange(begin, len(counts))] if len(counts) else groups
 
+def turned(positions:np.ndarray, segments:np.ndarray, size:int, rng:np.random.Generator, mirrored:bool)->np.ndarray:
+    "Positions (atoms, 3) after a random rotation of each molecule; mirrored: half of them are reflected as well"
+    q, r = np.linalg.qr(rng.normal(size=(size, 3, 3))); q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None]       # uniform over the orthogonal group
+    if not mirrored: q = q * np.linalg.det(q)[:, None, None]
+    return np.einsum('aij,aj->ai', q[segments], positions).astype(positions.dtype)
+
 def training_batches(
     molecules:Molecules, # the training set
     target:np.ndarray,   # (molecules,) standardised
     config:RunConfig,    # sizes and seed
 ):                       # batches(epoch) for `fit`, and the number of steps of an epoch
-    "Shuffled batches, the same for the same seed and epoch"
+    "Shuffled batches, the same for the same seed and epoch, turned at random where the run says so"
     steps = int(molecules.counts.sum()) // config.batch_atoms
     if steps < 1: raise ValueError(f'training needs at least one batch of {config.batch_atoms} atoms, got {molecules.counts.sum()} atoms')
+    largest = max(29, int(molecules.counts.max()))
     def batches(epoch:int)->Iterator[dict]:
         order = np.random.default_rng([config.train.seed, epoch]).permutation(len(molecules))
+        turns = np.random.default_rng([config.train.seed, epoch, 1])
         for group in partition(molecules.counts[order], config.batch_atoms, config.batch_molecules)[:steps]:
             places = order[group]
-            yield pack([molecules[i] for i in places], config.batch_atoms, config.batch_molecules, target=target[places])
+            batch = pack([molecules[i] for i in places], config.batch_atoms, config.batch_molecules, largest, target[places])
+            if config.augment: batch['positions'] = turned(batch['positions'], batch['segments'], config.batch_molecules, turns, config.augment == 'reflections')
+            yield batch
     return batches, steps
 
-# %% ../../nbs/33_molecule_training.ipynb #cell-13
+# %% ../../nbs/33_molecule_training.ipynb #cell-16
 def absolute_loss(model:MoleculeModel, batch:dict)->tuple[jax.Array, dict]:
     "L1 loss of standardised targets over the molecules that exist"
     error = jnp.where(batch['molecule_mask'], abs(model(batch) - batch['target']), 0).sum() / jnp.maximum(batch['molecule_mask'].sum(), 1)
@@ -111,6 +130,7 @@ def predict_standardised(
     "Predictions of the network itself, batch by batch"
     graph, state = nnx.split(model)
     run, result, largest = _compiled(graph), [], max(29, int(molecules.counts.max(initial=1)))
+    if largest > 29: largest = -(-largest // 32) * 32                                          # few shapes, few programs
     atoms = max(config.batch_atoms, largest)
     for group in partition(molecules.counts, atoms, config.batch_molecules):
         result.append(np.asarray(run(state, pack([molecules[i] for i in group], atoms, config.batch_molecules, largest)))[:len(group)])
@@ -141,35 +161,37 @@ def refined(
 
 def training_set(config:RunConfig, data:Molecules)->tuple[Molecules, np.ndarray]:
     "The training molecules of a run, and their targets with atom references subtracted"
-    chosen = split_indices(config.split)[0][:config.train_molecules]
-    return data.take(chosen), atomization(data, config.target)[chosen]
+    chosen = split_of(config.split, data)[0][:config.train_molecules]
+    if strange := sorted(set(data.numbers.tolist()) - set(config.model.elements)): raise ValueError(f'the data holds atoms of atomic number {", ".join(map(str, strange))}, the model only has channels for {", ".join(map(str, config.model.elements))}: name them all in elements')
+    return data.take(chosen), atomization(data, config.quantity)[chosen]
 
 def train_run(
     config:RunConfig,     # what to train
-    data:Molecules,       # QM9
+    data:Molecules,       # QM9, or what `load_molecules` of notebook 35b read
     out:Path,             # folder of the run
     resume:bool=False,    # go on where a run in `out` stopped
     progress:bool=True,   # show a progress bar
+    devices:int=None,     # train on so many; None: one (notebook 20)
 ):                        # the trained Run and its History
     "Train, and leave weights.safetensors, metrics.csv, checkpoints and config.json in the folder"
     out = Path(out)
-    prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)
     molecules, y = training_set(config, data)
+    prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)
     extensive, elements = config.model.weights == 'element', config.model.elements
     regression = ElementRegression.fit(molecules, y, elements) if extensive else ElementRegression(elements, (0.,)*len(elements), 0.)      # lengths and squares start from 0
     residual = y - regression.predict(molecules)
     mean, deviation = float(residual.mean()) if extensive else 0., float(residual.std())
     run = Run(config, MoleculeModel(config.model, rngs=nnx.Rngs(config.train.seed)), regression, mean, deviation)
-    chosen = split_indices(config.split)[1][:config.validation_molecules]
-    held, truth, factor = data.take(chosen), atomization(data, config.target)[chosen], get_target(config.target).factor
+    chosen = split_of(config.split, data)[1][:config.validation_molecules]
+    held, truth, factor = data.take(chosen), atomization(data, config.quantity)[chosen], config.quantity.factor
     validate = lambda model: {'mae': float(abs(Run(config, refined(model, config.predict_oversampling), regression, mean, deviation).predict(held) - truth).mean() * factor)}
     batches, steps = training_batches(molecules, (residual - mean) / deviation, config)
-    history = fit(run.model, absolute_loss, batches, config.train, out, validate, resume=resume, progress=progress, steps_per_epoch=steps)
+    history = fit(run.model, absolute_loss, batches, config.train, out, validate, resume=resume, progress=progress, steps_per_epoch=steps, **({} if devices is None else dict(devices=devices)))
     run.model.eval(); run = replace(run, model=refined(run.model, config.predict_oversampling))
     save_weights(out / 'weights.safetensors', run.model, {'regression': json.dumps(regression.to_dict()), 'mean': repr(mean), 'deviation': repr(deviation)})
     return run, history
 
-# %% ../../nbs/33_molecule_training.ipynb #cell-14
+# %% ../../nbs/33_molecule_training.ipynb #cell-17
 def config_from_dict(d:dict)->RunConfig:
     "The inverse of dataclasses.asdict after JSON"
     return RunConfig(**{**d, 'model': MoleculeModelConfig(**d['model']), 'train': TrainConfig(**d['train'])})
@@ -207,11 +229,11 @@ def evaluate_run(
     limit:int=None,  # the first so many test molecules; None: the whole test split
 )->dict:             # places, truth, prediction (stored unit); mae in the literature's unit
     "Mean absolute error on the test split"
-    chosen = split_indices(run.config.split)[2][:limit]
-    truth, prediction = atomization(data, run.config.target)[chosen], run.predict(data.take(chosen))
-    return errors(run.config.target, chosen, truth, prediction)
+    chosen = split_of(run.config.split, data)[2][:limit]
+    truth, prediction = atomization(data, run.config.quantity)[chosen], run.predict(data.take(chosen))
+    return errors(run.config.quantity, chosen, truth, prediction)
 
-def errors(target:str, places:np.ndarray, truth:np.ndarray, prediction:np.ndarray)->dict:
+def errors(target:str|Target, places:np.ndarray, truth:np.ndarray, prediction:np.ndarray)->dict:
     "What `evaluate_run` returns"
     target = get_target(target)
     return dict(places=places, truth=truth, prediction=prediction, mae=float(abs(prediction - truth).mean() * target.factor), unit=target.reported)
@@ -225,5 +247,5 @@ def evaluate_gap(
     "The gap as the paper takes it, LUMO - HOMO of two models"
     if (lumo.config.target, homo.config.target) != ('lumo', 'homo'): raise ValueError(f'the gap is LUMO - HOMO: expected runs of lumo and homo, got {lumo.config.target} and {homo.config.target}')
     if lumo.config.split != homo.config.split: raise ValueError(f'the two runs are of different splits, {lumo.config.split} and {homo.config.split}: test molecules of one trained the other')
-    chosen = split_indices(lumo.config.split)[2][:limit]; molecules = data.take(chosen)
+    chosen = split_of(lumo.config.split, data)[2][:limit]; molecules = data.take(chosen)
     return errors('gap', chosen, molecules.targets['gap'], lumo.predict(molecules) - homo.predict(molecules))

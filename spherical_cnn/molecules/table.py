@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PUBLISHED', 'record_evaluation', 'read_evaluations', 'best_of', 'results_table']
+__all__ = ['PUBLISHED', 'record_evaluation', 'read_evaluations', 'plot_error_by_size', 'draw_evaluation', 'best_of',
+           'results_table']
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-4
 import json
 from pathlib import Path
 
-from .qm9 import TARGETS
+import numpy as np
+
+from .qm9 import TARGETS, Molecules, Target
 from ..train.loop import write_whole
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-7
@@ -48,6 +51,38 @@ def read_evaluations(folders:list)->list: # of dicts
     return rows
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-11
+def plot_error_by_size(
+    counts:np.ndarray, # (molecules,) atoms
+    error:np.ndarray,  # (molecules,) absolute errors in the unit
+    unit:str,
+    ax=None,           # axes to draw on
+):                     # the axes
+    "Mean absolute error of molecules of each size, with how many there are"
+    import matplotlib.pyplot as plt
+    ax = plt.subplots(figsize=(4.6, 3.2), layout='constrained')[1] if ax is None else ax
+    sizes, place = np.unique(counts, return_inverse=True); number = np.bincount(place)
+    ax.bar(sizes, number, color='.88', zorder=0); ax.set(xlabel='atoms', ylabel='molecules')
+    right = ax.twinx(); right.plot(sizes, np.bincount(place, error) / number, 'o-', ms=3); right.set_ylabel(f'mean absolute error ({unit})'); right.set_ylim(0)
+    return ax
+
+def draw_evaluation(
+    out:Path,            # folder of the run
+    target:Target,       # what was evaluated
+    result:dict,         # of `evaluate_run`
+    molecules:Molecules, # the data that its places belong to
+)->list:                 # names of the pictures
+    "Parity plot and error by size as PNG files in the folder of the run"
+    from matplotlib.figure import Figure
+    from spherical_cnn.plotting import plot_parity
+    truth, prediction = (result[k] * target.factor / (1e3 if target.reported == 'meV' else 1) for k in ('truth', 'prediction'))
+    counts, error = molecules.counts[result['places']], abs(result['prediction'] - result['truth']) * target.factor
+    paint = {f'parity-{target.name}.png': lambda ax: plot_parity(truth, prediction, 'eV' if target.reported == 'meV' else target.reported, ax, f'{target.name}, {len(truth)} test molecules'),
+             f'error-by-size-{target.name}.png': lambda ax: plot_error_by_size(counts, error, target.reported, ax)}
+    for name, draw in paint.items():
+        figure = Figure((4.6, 4) if name.startswith('parity') else (4.6, 3.2), layout='constrained'); draw(figure.subplots()); figure.savefig(Path(out) / name, dpi=150)
+    return list(paint)
+
+# %% ../../nbs/38_molecule_table.ipynb #cell-12
 def best_of(rows:list, split:str)->tuple[dict, bool]: # target -> mae, whether some are of a part of the test split
     "Smallest error of each target among the runs of one split"
     rows = sorted((r for r in rows if r['split'] == split), key=lambda r: (not r['whole'], r['mae']))
