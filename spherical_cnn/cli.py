@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'print_rows', 'report_failures',
-           'bench', 'qm9_table6', 'qm9_learning_curve', 'bench_the_layers', 'main']
+           'bench', 'qm9_table6', 'qm9_learning_curve', 'bench_the_layers', 'bench_qm9', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import sys
@@ -259,6 +259,29 @@ def bench_the_layers(
     print(f'rows appended to {out}')
 
 # %% ../nbs/60_cli.ipynb #cell-10
+def bench_qm9(
+    out: Path = Path('bench/qm9.csv'),
+    preset: str = 'paper',
+    batches: tuple[int, ...] = (1, 4, 16),
+    repeats: int = 7,
+):
+    """Time a molecule model, forwards and backwards, on the largest molecule of QM9 and on real batches.
+
+    Args:
+        out: CSV file to append rows to.
+        preset: paper, small, cpu-hour or demo.
+        batches: Molecules in a batch; 1 stands for the largest molecule.
+        repeats: Turns of which the median counts, at least 7 for a comparison.
+    """
+    from spherical_cnn.bench import device_name
+    from spherical_cnn.bench_molecules import bench_molecules, molecule_table
+    from spherical_cnn.molecules.run import PRESETS
+    if preset not in PRESETS: raise ValueError(f'unknown preset {preset!r}, expected one of {", ".join(PRESETS)}')
+    if min(*batches, repeats) < 1: raise ValueError(f'bench qm9: batches and repeats must be at least 1, got {batches} and {repeats}')
+    print(f'{device_name()}: preset {preset}, float32; U is the time of a 2048^3 product'); print(molecule_table(bench_molecules(out, preset, batches, repeats)))
+    print(f'rows appended to {out}')
+
+# %% ../nbs/60_cli.ipynb #cell-11
 HELP = '''usage: spherical-cnn COMMAND [options]
 
 Spherical CNNs on molecules. Each command answers --help.
@@ -272,8 +295,9 @@ Spherical CNNs on molecules. Each command answers --help.
   qm9 learning-curve  error against the number of training molecules, with baselines
   bench          time transforms:    spherical-cnn bench transforms --peers
   bench layers   time layers, forwards and backwards: spherical-cnn bench layers
+  bench qm9      time a molecule model, forwards and backwards: spherical-cnn bench qm9 --preset paper
 '''
-COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'table6'): qm9_table6, ('qm9', 'learning-curve'): qm9_learning_curve, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench', 'qm9'): bench_qm9, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'table6'): qm9_table6, ('qm9', 'learning-curve'): qm9_learning_curve, ('qm9', 'predict'): qm9_predict}
 
 def main(
     args:list=None, # words of the command line; None: those of the process

@@ -176,7 +176,7 @@ def train_run(
     "Train, and leave weights.safetensors, metrics.csv, checkpoints and config.json in the folder"
     out = Path(out)
     molecules, y = training_set(config, data)
-    prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)
+    if jax.process_index() == 0: prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)       # one process writes
     extensive, elements = config.model.weights == 'element', config.model.elements
     regression = ElementRegression.fit(molecules, y, elements) if extensive else ElementRegression(elements, (0.,)*len(elements), 0.)      # lengths and squares start from 0
     residual = y - regression.predict(molecules)
@@ -186,9 +186,9 @@ def train_run(
     held, truth, factor = data.take(chosen), atomization(data, config.quantity)[chosen], config.quantity.factor
     validate = lambda model: {'mae': float(abs(Run(config, refined(model, config.predict_oversampling), regression, mean, deviation).predict(held) - truth).mean() * factor)}
     batches, steps = training_batches(molecules, (residual - mean) / deviation, config)
-    history = fit(run.model, absolute_loss, batches, config.train, out, validate, resume=resume, progress=progress, steps_per_epoch=steps, **({} if devices is None else dict(devices=devices)))
+    history = fit(run.model, absolute_loss, batches, config.train, out, validate, resume=resume, progress=progress, steps_per_epoch=steps, devices=devices)
     run.model.eval(); run = replace(run, model=refined(run.model, config.predict_oversampling))
-    save_weights(out / 'weights.safetensors', run.model, {'regression': json.dumps(regression.to_dict()), 'mean': repr(mean), 'deviation': repr(deviation)})
+    if jax.process_index() == 0: save_weights(out / 'weights.safetensors', run.model, {'regression': json.dumps(regression.to_dict()), 'mean': repr(mean), 'deviation': repr(deviation)})
     return run, history
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-17
