@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'print_rows', 'report_failures',
-           'bench', 'qm9_table6', 'qm9_learning_curve', 'bench_the_layers', 'bench_qm9', 'main']
+           'bench', 'qm9_table6', 'qm9_augmentation', 'qm9_learning_curve', 'bench_the_layers', 'bench_qm9', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import sys
@@ -213,6 +213,24 @@ def qm9_table6(
     config = replace(a.FIVE_LAYERS, train_molecules=train_molecules, train=replace(a.FIVE_LAYERS.train, epochs=epochs))
     print(a.table6(a.run_variants(a.table6_variants(config), seeds, load_qm9(), out, runs)))
 
+def qm9_augmentation(
+    out: Path = Path('bench/qm9_augmentation.csv'),
+    runs: Path = Path('runs/augmentation'),
+    seconds: float = 60.,
+    seeds: tuple[int, ...] = (0,),
+):
+    """Train with and without random rotations and reflections, and measure what they change in the predictions.
+
+    Args:
+        out: CSV file to append rows to.
+        runs: Folder for the runs.
+        seconds: Training time of each.
+        seeds: Each is trained once with each.
+    """
+    from spherical_cnn.molecules import ablations as a
+    from spherical_cnn.molecules.qm9 import load_qm9
+    for row in a.run_variants(a.augmentation_variants(seconds), seeds, load_qm9(), out, runs): print(f'{row["variant"]:12} error {float(row["mae"]):7.2f}, rotated {float(row["rotated"]):6.2f}, mirrored {float(row["mirrored"]):6.2f} {row["unit"]}')
+
 def qm9_learning_curve(
     out: Path = Path('bench/qm9_learning_curve.csv'),
     runs: Path = Path('runs/learning_curve'),
@@ -292,12 +310,13 @@ Spherical CNNs on molecules. Each command answers --help.
   qm9 table      beside others:      spherical-cnn qm9 table runs/*
   qm9 predict    use it:             spherical-cnn qm9 predict runs/u0 water.xyz folder --out predictions.csv
   qm9 table6     the paper's comparison of activation, pooling and representation
+  qm9 augmentation    what random rotations and reflections in training are worth
   qm9 learning-curve  error against the number of training molecules, with baselines
   bench          time transforms:    spherical-cnn bench transforms --peers
   bench layers   time layers, forwards and backwards: spherical-cnn bench layers
   bench qm9      time a molecule model, forwards and backwards: spherical-cnn bench qm9 --preset paper
 '''
-COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench', 'qm9'): bench_qm9, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'table6'): qm9_table6, ('qm9', 'learning-curve'): qm9_learning_curve, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench', 'qm9'): bench_qm9, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'table6'): qm9_table6, ('qm9', 'augmentation'): qm9_augmentation, ('qm9', 'learning-curve'): qm9_learning_curve, ('qm9', 'predict'): qm9_predict}
 
 def main(
     args:list=None, # words of the command line; None: those of the process

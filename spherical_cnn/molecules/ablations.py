@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FIVE_LAYERS', 'TABLE6', 'append_row', 'read_rows', 'run_variants', 'table6_variants', 'table6', 'curve_variants',
-           'baseline_rows', 'plot_sizes']
+__all__ = ['FIVE_LAYERS', 'TABLE6', 'append_row', 'read_rows', 'symmetry_changes', 'run_variants', 'table6_variants',
+           'augmentation_variants', 'table6', 'curve_variants', 'baseline_rows', 'plot_sizes']
 
 # %% ../../nbs/39_molecule_ablations.ipynb #cell-4
 import csv
-import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ..harmonics.rotation import random_angles, rotation_matrix
 from .baselines import CoulombKernelRidge
+from .demo import moved
 from .model import MoleculeModelConfig
 from .qm9 import ElementRegression, Molecules, atomization, split_of
-from .run import RunConfig, evaluate_run, load_run, train_run, training_set
+from .run import Run, RunConfig, evaluate_run, preset, train_run, training_set
 from ..train.loop import TrainConfig, write_whole
 
 # %% ../../nbs/39_molecule_ablations.ipynb #cell-7
@@ -41,6 +42,20 @@ def read_rows(path:Path)->list: # of dicts of str
     with open(path, newline='') as f: return list(csv.DictReader(f))
 
 # %% ../../nbs/39_molecule_ablations.ipynb #cell-9
+def symmetry_changes(
+    run:Run,              # trained
+    molecules:Molecules,  # on which to measure
+    turns:int=5,          # of each molecule
+    seed:int=0,
+)->tuple[float, float]:   # root mean square change in the reported unit: under random rotations, under random rotations of the mirror image
+    "How far predictions move when molecules are turned, and mirrored"
+    rng, start, change = np.random.default_rng(seed), run.predict(molecules), []
+    for sign in (1, -1):
+        turned = lambda n, p: (n, sign * p @ rotation_matrix(*random_angles(rng)).T)
+        change.append(np.sqrt(np.mean([(run.predict(moved(molecules, turned)) - start)**2 for _ in range(turns)])) * run.config.quantity.factor)
+    return float(change[0]), float(change[1])
+
+# %% ../../nbs/39_molecule_ablations.ipynb #cell-11
 def run_variants(
     variants:dict,     # name -> RunConfig
     seeds:tuple,       # one run for each
@@ -56,14 +71,20 @@ def run_variants(
             if any(r['variant'] == name and r['seed'] == str(seed) for r in read_rows(out)): continue
             config = replace(config, train=replace(config.train, seed=seed)); folder = Path(runs) / f'{len(read_rows(out)):03d}'
             run, history = train_run(config, data, folder, progress=False); result = evaluate_run(run, data, test_molecules)
+            rotated, mirrored = symmetry_changes(run, data.take(result['places'][:100]))
             append_row(out, dict(variant=name, seed=seed, target=config.target, split=config.split, train_molecules=config.train_molecules, epochs=int(history['epoch'][-1]), steps=history.steps, seconds=round(float(history['seconds'][-1]), 1),
-                                 test_molecules=len(result['places']), mae=round(result['mae'], 5), unit=result['unit']))
+                                 test_molecules=len(result['places']), mae=round(result['mae'], 5), unit=result['unit'], rotated=round(rotated, 4), mirrored=round(mirrored, 4)))
             say(f'{name}, seed {seed}: {result["mae"]:.4g} {result["unit"]} after {history["seconds"][-1]:.0f} s')
     return read_rows(out)
 
 def table6_variants(config:RunConfig=FIVE_LAYERS)->dict:
     "The five rows as configurations"
     return {name: replace(config, model=replace(config.model, **changes)) for name, (changes, _) in TABLE6.items()}
+
+def augmentation_variants(seconds:float)->dict:
+    "The preset demo, trained for so long with and without random rotations and reflections"
+    config = preset('demo'); config = replace(config, train=replace(config.train, time_limit_s=seconds, checkpoint_every_epochs=10**6))
+    return {name: replace(config, augment=None if name == 'none' else name) for name in ('none', 'rotations', 'reflections')}
 
 def table6(rows:list)->str:
     "Mean and spread over seeds, with the paper's figures beside"
@@ -74,7 +95,7 @@ def table6(rows:list)->str:
         if e: lines.append(f'{name:40}{np.mean(e):8.1f}{min(e):8.1f}{max(e):8.1f}{len(e):7}{np.mean(e)/np.mean(error["ours"]) - 1 if error["ours"] else np.nan:+9.1%}{paper:9.2f}{paper/TABLE6["ours"][1] - 1:+8.1%}')
     return '\n'.join(lines)
 
-# %% ../../nbs/39_molecule_ablations.ipynb #cell-14
+# %% ../../nbs/39_molecule_ablations.ipynb #cell-18
 def curve_variants(config:RunConfig, sizes:tuple)->dict:
     "One configuration for each number of training molecules; the time limit decides when to stop"
     return {f'ours {n}': replace(config, train_molecules=n, train=replace(config.train, epochs=max(1, 6000*20//n), checkpoint_every_epochs=10**6)) for n in sizes}

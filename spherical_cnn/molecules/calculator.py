@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['compiled_forces', 'energies_and_forces', 'from_atoms', 'SphericalCNNCalculator']
+__all__ = ['EV_IN', 'compiled_forces', 'energies_and_forces', 'from_atoms', 'SphericalCNNCalculator']
 
 # %% ../../nbs/34_ase.ipynb #cell-4
 from functools import lru_cache
@@ -19,7 +19,7 @@ from ase.data import chemical_symbols
 from flax import nnx
 
 from .model import pack
-from .qm9 import HARTREE_EV, Molecules, get_target, reference
+from .qm9 import EV_KCAL_MOL, HARTREE_EV, Molecules, geometry_fault, reference
 from .run import Run, open_run, partition
 
 # %% ../../nbs/34_ase.ipynb #cell-7
@@ -34,13 +34,15 @@ def compiled_forces(graph):
         return y, slope
     return jax.jit(both)
 
+EV_IN = {'Ha': HARTREE_EV, 'eV': 1., 'meV': 1e-3, 'kcal/mol': 1/EV_KCAL_MOL}       # units of energies that become forces
+
 def energies_and_forces(
-    run:Run,             # trained on U0, U, H or G
+    run:Run,             # trained on U0, U, H, G, or an energy of one's own data
     molecules:Molecules, # any number
 )->tuple[np.ndarray, np.ndarray]: # (molecules,) float64 total energies in eV; (atoms, 3) forces in eV/angstrom
     "Total energies and forces, batch by batch; molecules of similar size share compiled programs"
-    target = get_target(run.config.target)
-    if target.unit != 'Ha' or target.references is None: raise ValueError(f'forces need a model of an energy (U0, U, H or G), this one predicts {target.name}')
+    target = run.config.quantity
+    if target.unit not in EV_IN or (run.config.unit is None and target.references is None): raise ValueError(f'forces need a model of an energy (U0, U, H, G, or one of your own in {", ".join(EV_IN)}), this one predicts {target.name} in {target.unit}')
     graph, state = nnx.split(run.model)
     largest = max(8, 1 << (int(molecules.counts.max(initial=1)) - 1).bit_length())                     # a power of two: few programs
     atoms, outputs, slopes = (largest if len(molecules) == 1 else max(run.config.batch_atoms, largest)), [], []
@@ -48,8 +50,8 @@ def energies_and_forces(
     for group in partition(molecules.counts, atoms, size):
         y, slope = compiled_forces(graph)(state, pack([molecules[i] for i in group], atoms, size, largest))
         outputs.append(np.asarray(y)[:len(group)]); slopes.append(np.asarray(slope)[:molecules.counts[group].sum()])
-    energy = run.regression.predict(molecules) + run.mean + run.deviation * np.concatenate(outputs).astype(float) + reference(molecules, target.name)
-    return energy * HARTREE_EV, -np.concatenate(slopes).astype(float) * run.deviation * HARTREE_EV
+    energy = run.regression.predict(molecules) + run.mean + run.deviation * np.concatenate(outputs).astype(float) + reference(molecules, target)
+    return energy * EV_IN[target.unit], -np.concatenate(slopes).astype(float) * run.deviation * EV_IN[target.unit]
 
 # %% ../../nbs/34_ase.ipynb #cell-11
 def from_atoms(
@@ -62,9 +64,7 @@ def from_atoms(
         if atoms.pbc.any(): raise ValueError(f'{name} is periodic along {"".join(a for a, p in zip("xyz", atoms.pbc) if p)}; the model knows molecules only: set atoms.pbc = False if it is one')
         if not len(atoms): raise ValueError(f'structure {k} has no atoms')
         if strange := sorted(set(atoms.numbers) - set(elements)): raise ValueError(f'{name}: the model has not seen {" ".join(chemical_symbols[z] for z in strange)}, only {" ".join(chemical_symbols[z] for z in elements)}')
-        if not np.isfinite(atoms.positions).all(): raise ValueError(f'{name}: positions are not finite')
-        distance = atoms.get_all_distances() + 10*np.eye(len(atoms))
-        if distance.min() < .1: raise ValueError(f'{name}: atoms {" and ".join(map(str, sorted(np.unravel_index(distance.argmin(), distance.shape))))} coincide')
+        if fault := geometry_fault(atoms.positions): raise ValueError(f'{name}: {fault[1]}; expected {fault[2]}')
     counts = np.array([len(a) for a in structures], 'int32')
     return Molecules(np.concatenate([a.numbers for a in structures]).astype('int32'), np.concatenate([a.positions for a in structures]), counts, np.arange(len(counts)))
 
