@@ -314,13 +314,14 @@ def view_molecule(
     try: import py3Dmol
     except ImportError: raise ModuleNotFoundError("view_molecule needs py3Dmol: pip install 'spherical_cnn[molecules]', or use plot_molecule") from None
     symbol = lambda z: CPK[z][0] if z in CPK else _symbols()[z]
-    rows = [f'{symbol(int(z))} {x:.5f} {y:.5f} {w:.5f}' for z, (x, y, w) in zip(numbers, positions)]
+    flat = _flat(positions) # both pictures are seen from the same side
+    rows = [f'{symbol(int(z))} {x:.5f} {y:.5f} {w:.5f}' for z, (x, y, w) in zip(numbers, flat)]
     view = py3Dmol.view(width=width, height=height)
     view.addModel(f'{len(rows)}\n\n' + '\n'.join(rows), 'xyz')
     view.setStyle({'stick': {'radius': .12}, 'sphere': {'scale': .25}})
     if arrows is not None:
         corner = lambda p: dict(zip('xyz', np.round(p, 4).tolist()))
-        for start, a in zip(positions, _arrows(arrows, len(numbers))): view.addArrow({'start': corner(start), 'end': corner(start + a), 'radius': .05, 'color': 'crimson'})
+        for start, a in zip(flat, _arrows(arrows, len(numbers))@_flat_frame(positions).T): view.addArrow({'start': corner(start), 'end': corner(start + a), 'radius': .05, 'color': 'crimson'})
     view.zoomTo()
     with plt.ioff(): fig = plot_molecule(numbers, positions, arrows=arrows).figure
     return MoleculeView(view, _png(fig))
@@ -363,11 +364,11 @@ def plot_molecule_with_spheres(
     return fig
 
 # %% ../nbs/01_plotting.ipynb #cell-54
-def _mesh(values, colat, lon, centre, radius, limit):
-    "A sphere of coloured vertices as 3Dmol takes it: the samples, and a pole at each end"
+def _mesh(values, colat, lon, frame, centre, radius, limit):
+    "A turned sphere of coloured vertices as 3Dmol takes it: the samples, and a pole at each end"
     at = np.r_[0, colat, np.pi]
     v = np.r_[np.full((1, len(lon)), values[0].mean()), values, np.full((1, len(lon)), values[-1].mean())]
-    n = np.stack(np.broadcast_arrays(np.sin(at)[:, None]*np.cos(lon), np.sin(at)[:, None]*np.sin(lon), np.cos(at)[:, None]), -1).reshape(-1, 3)
+    n = np.stack(np.broadcast_arrays(np.sin(at)[:, None]*np.cos(lon), np.sin(at)[:, None]*np.sin(lon), np.cos(at)[:, None]), -1).reshape(-1, 3)@frame.T
     i, j = np.indices((len(at) - 1, len(lon))).reshape(2, -1)
     a, b = i*len(lon) + j, i*len(lon) + (j + 1)%len(lon)
     faces = np.stack([a, a + len(lon), b, b, a + len(lon), b + len(lon)], 1).ravel()
@@ -389,7 +390,7 @@ def view_spheres(
     maps = _channels(np.asarray(maps)[..., None], len(numbers))[..., 0]
     view = view_molecule(numbers, positions).view
     view.setStyle({'stick': {'radius': .06}})
-    for values, centre in zip(maps, positions): view.addCustom(_mesh(values, np.asarray(colat), np.asarray(lon), centre, radius, _limit(maps, None)))
+    for values, centre in zip(maps, _flat(positions)): view.addCustom(_mesh(values, np.asarray(colat), np.asarray(lon), _flat_frame(positions), centre, radius, _limit(maps, None)))
     with plt.ioff(): fig = plot_molecule_with_spheres(numbers, positions, maps[..., None], colat, lon, [name])
     return MoleculeView(view, _png(fig))
 
