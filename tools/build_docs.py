@@ -23,7 +23,7 @@ from refresh import split_source
 
 root = Path(__file__).resolve().parent.parent
 stage, docs = root/'_site_src', root/'_docs'
-decades = {'0': 'Foundations', '02': 'Harmonics', '1': 'Layers', '2': 'Training', '3': 'Molecules', '4': 'Weather', '5': 'Paper', '6': 'Command line'}
+decades = {'0': 'Foundations', '02': 'Harmonics', '1': 'Layers', '19': 'Training', '2': 'Training', '3': 'Molecules', '4': 'Weather', '5': 'Paper', '6': 'Command line'}
 
 
 def signature(
