@@ -63,7 +63,7 @@ def section(
     stem, # '05_transform'
 ): # title of its part of the book
     "The part of the book that a number belongs to: 00 and 01 are the foundations, 02 to 09 the harmonics, then one for each decade."
-    return decades['02'] if stem[0] == '0' and stem[1] > '1' else decades.get(stem[0], 'More')
+    return decades['02'] if stem[0] == '0' and stem[1] > '1' else decades.get(stem[:2]) or decades.get(stem[0], 'More')
 
 
 def write_sidebar():
