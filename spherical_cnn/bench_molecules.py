@@ -30,21 +30,23 @@ from .molecules.run import PRESETS, absolute_loss, partition, refined
 def encoder_operations(config:MoleculeModelConfig, atoms:int)->float:
     "Forwards and backwards through the encoder of a molecule model on n x n grids, by operations that cannot be avoided"
     (n, channels), *rest = config.layers
-    coefficients, collapse = lambda n: atoms * (n//2)**2, lambda n, c: 3 * 2 * atoms*n**2 * 4*c * 2*c
+    coefficients = lambda n: atoms * (n//2)**2
+    collapse = lambda places, c, spins: 3 * places * (8 + 4*spins) * c**2              # real and imaginary part, and the moduli, to real and imaginary part
     maps = lambda n, c, spins: 2 * transform_operations(n, n//2 - 1, spins * atoms*c)
-    total = 3*mixing_operations(coefficients(n), config.inputs, 2*channels) + 1.5*maps(n, channels, 2) + collapse(n, channels)
+    total = 1.5*mixing_operations(coefficients(n), config.inputs, 2*channels) + 1.5*maps(n, channels, 2) + collapse(coefficients(n), channels, 2)
     for k, (m, wide) in enumerate(rest):
         spins = 1 if k == len(rest) - 1 else 2
         mixing = mixing_operations(coefficients(m), 2*channels, spins*wide) + mixing_operations(coefficients(m), spins*wide, spins*wide)
         shortcut = 0 if (wide, spins) == (channels, 2) else mixing_operations(coefficients(m), 2*channels, spins*wide)
-        total += 3*(mixing + shortcut) + 2*1.5*maps(m, wide, spins) + 2*collapse(m, wide)*spins/2
+        end = atoms * m**2 if spins == 1 else coefficients(m)                      # the last activation of all acts on samples
+        total += 3*(mixing + shortcut) + 2*1.5*maps(m, wide, spins) + collapse(coefficients(m), wide, spins) + collapse(end, wide, spins)
         channels = wide
     return total
 
 # %% ../nbs/50c_molecule_speed.ipynb #cell-10
-def gradient_call(config:MoleculeModelConfig, molecules:list, atoms:int)->tuple: # compiled function, its arguments
-    "Loss and gradient of a batch by all parameters"
-    model = MoleculeModel(config, rngs=nnx.Rngs(0)); model.train()
+def gradient_call(config:MoleculeModelConfig, molecules:list, atoms:int, rows:bool=True)->tuple: # compiled function, its arguments
+    "Loss and gradient of a batch by all parameters; rows False: through the layers of notebooks 10 to 14"
+    model = MoleculeModel(config, rngs=nnx.Rngs(0)); model.train(); model.encoder.rows &= rows
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     def both(params, rest, batch):
         def loss(params):
@@ -68,19 +70,20 @@ def bench_molecules(
     for count in batches:
         molecules = [data[largest]] if count == 1 else [data[i] for i in order[:count]]
         atoms = sum(len(n) for n, _ in molecules); config = PRESETS[name].model
-        compiled, args = gradient_call(config, molecules, atoms)
-        seconds = interleaved({'product': lambda: product(a), 'model': lambda: compiled(*args)}, repeats)
-        unit, t = (float(np.median(seconds[k])) for k in ('product', 'model')); floor = encoder_operations(config, atoms)/UNIT
-        memory = compiled.memory_analysis()
-        rows.append(dict(time=stamp, device=device_name(), preset=name, molecules=count, atoms=atoms, seconds=round(t, 4), product_ms=round(1e3*unit, 2), in_products=round(t/unit, 2), floor_in_products=round(floor, 2), ratio_to_floor=round(t/unit/floor, 2),
-                         molecules_per_second=round(count/t, 2), temporary_mb=round(memory.temp_size_in_bytes/1e6) if memory else None))
-        append_rows(out, rows[-1:])
+        calls = {way: gradient_call(config, molecules, atoms, way == 'rows') for way in ('rows', 'squares')}
+        seconds = interleaved({'product': lambda: product(a)} | {way: (lambda f=f, args=args: f(*args)) for way, (f, args) in calls.items()}, repeats)
+        unit, floor = float(np.median(seconds['product'])), encoder_operations(config, atoms)/UNIT
+        for way, (compiled, _) in calls.items():
+            t, memory = float(np.median(seconds[way])), compiled.memory_analysis()
+            rows.append(dict(time=stamp, device=device_name(), preset=name, way=way, molecules=count, atoms=atoms, seconds=round(t, 4), product_ms=round(1e3*unit, 2), in_products=round(t/unit, 2), floor_in_products=round(floor, 2), ratio_to_floor=round(t/unit/floor, 2),
+                             molecules_per_second=round(count/t, 2), temporary_mb=round(memory.temp_size_in_bytes/1e6) if memory else None))
+        append_rows(out, rows[-2:])
     return rows
 
 def molecule_table(rows:list)->str:
     "Rows of `bench_molecules` for reading"
-    lines = [f'{"preset":8} {"molecules":>9} {"atoms":>6} {"s":>8} {"U":>7} {"floor":>7} {"ratio":>6} {"molecules/s":>12} {"memory":>9}']
-    for r in rows: lines.append(f'{r["preset"]:8} {r["molecules"]:>9} {r["atoms"]:>6} {float(r["seconds"]):8.3f} {float(r["in_products"]):7.2f} {float(r["floor_in_products"]):7.2f} {float(r["ratio_to_floor"]):6.2f} {float(r["molecules_per_second"]):12.2f} {r["temporary_mb"] or "?":>6} MB')
+    lines = [f'{"preset":8} {"way":8} {"molecules":>9} {"atoms":>6} {"s":>8} {"U":>7} {"floor":>7} {"ratio":>6} {"molecules/s":>12} {"memory":>9}']
+    for r in rows: lines.append(f'{r["preset"]:8} {r["way"]:8} {r["molecules"]:>9} {r["atoms"]:>6} {float(r["seconds"]):8.3f} {float(r["in_products"]):7.2f} {float(r["floor_in_products"]):7.2f} {float(r["ratio_to_floor"]):6.2f} {float(r["molecules_per_second"]):12.2f} {r["temporary_mb"] or "?":>6} MB')
     return '\n'.join(lines)
 
 # %% ../nbs/50c_molecule_speed.ipynb #cell-15

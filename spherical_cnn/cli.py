@@ -76,7 +76,7 @@ def qm9_train(
     """
     from spherical_cnn.molecules import run as runs
     from spherical_cnn.molecules.sources import load_molecules
-    from spherical_cnn.train.loop import start_processes
+    from spherical_cnn.train.devices import start_processes
     start_processes(coordinator, processes, process)
     config = runs.preset(preset, target=target, unit=unit, data=data if data == 'qm9' else str(Path(data).resolve()), split=split or ('1' if unit is None else 'random'), augment=augment)
     changes = dict(epochs=epochs, time_limit_s=time_limit_s, learning_rate=learning_rate, seed=seed)

@@ -26,6 +26,7 @@ from ..nn.activation import GatedActivation, MagnitudeThreshold, PhaseCollapse, 
 from ..nn.block import ConvBlock, ResidualBlock
 from ..nn.normalization import SpectralBatchNorm
 from ..nn.pooling import spatial_pool
+from ..nn.rows import has_rows, modulus, real_rows, row_block, row_conv_block, row_norm, row_residual, row_synthesis, sample_collapse
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-7
 ACTIVATIONS = dict(phase_collapse=PhaseCollapse, gated=GatedActivation, magnitude=MagnitudeThreshold)
@@ -94,9 +95,22 @@ class Encoder(nnx.Module):
             blocks.append(ResidualBlock(config.grid_for(n), config.grid_for(m), spins, out, channels, wide, n//2 - 1, m//2 - 1, params, activation=activation, rngs=rngs))
             n, channels = m, wide
         self.blocks, self.pools = nnx.List(blocks), nnx.List(pools)
+        self.rows = all(map(has_rows, (self.first, *blocks))) and not any(pool is not None for pool in pools)
 
     def __call__(self, coefficients:jax.Array, mask:jax.Array)->jax.Array:
-        "(atoms, ell, m, 1, input channels) to (atoms, channels) real; mask (atoms,) is False for padding"
+        "(atoms, ell, m, 1, input channels) of real functions to (atoms, channels) real; mask (atoms,) is False for padding"
+        return self.by_rows(real_rows(coefficients), mask) if self.rows else self.by_squares(coefficients, mask)
+
+    def by_rows(self, x:jax.Array, mask:jax.Array)->jax.Array:
+        "The same from rows (row, atoms, input channels), through the products of notebook 16"
+        x = row_conv_block(self.first, row_norm(self.normalize, x, mask), mask)
+        for block in self.blocks[:-1]: x = row_block(block, x, mask)
+        last = self.blocks[-1]; grid = last.transform.grid
+        size = modulus(*sample_collapse(last.activation, *row_synthesis(row_residual(last, x, mask), grid, 0)))
+        return contract('i,iac->ac', np.tile(np.array(self.area, size.dtype), grid.nlon), size)
+
+    def by_squares(self, coefficients:jax.Array, mask:jax.Array)->jax.Array:
+        "The same through the layers of notebooks 10 to 14, whatever the activation and the pooling"
         c = self.first.coefficients(self.normalize(coefficients, mask), mask)
         for k, (block, pool) in enumerate(zip(self.blocks, self.pools), 1):
             if pool is not None: c = pool(c)
