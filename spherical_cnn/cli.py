@@ -18,7 +18,6 @@ from typing import Literal
 import tyro
 
 from .molecules.predict import digits
-from .molecules.qm9 import get_target
 
 # %% ../nbs/60_cli.ipynb #cell-6
 def demo(
@@ -75,9 +74,11 @@ def qm9_train(
         process: Which of them this is, from 0.
     """
     from spherical_cnn.molecules import run as runs
+    from spherical_cnn.molecules.qm9 import TARGETS
     from spherical_cnn.molecules.sources import load_molecules
     from spherical_cnn.train.devices import start_processes
     start_processes(coordinator, processes, process)
+    if data != 'qm9' and unit is None and target not in TARGETS: raise ValueError(f'{target} is a property of your own and needs its unit, such as --unit eV')
     config = runs.preset(preset, target=target, unit=unit, data=data if data == 'qm9' else str(Path(data).resolve()), split=split or ('1' if unit is None else 'random'), augment=augment)
     changes = dict(epochs=epochs, time_limit_s=time_limit_s, learning_rate=learning_rate, seed=seed)
     config = replace(config, train=replace(config.train, **{k: v for k, v in changes.items() if v is not None}), **({} if train_molecules is None else dict(train_molecules=train_molecules)))
@@ -94,17 +95,16 @@ def qm9_evaluate(
     """Mean absolute error of a trained model on its test split; kept in the run's folder for `qm9 table`, with pictures.
 
     Args:
-        run: Folder of a trained run, or U0 for the model that ships.
+        run: Folder of a trained run, or the target of a model that ships: U0, mu, homo, lumo, gap.
         limit: Only the first so many test molecules.
         minus: Folder of a run of homo, where the first is one of lumo: the error of their difference, the gap.
     """
-    from spherical_cnn.molecules.run import evaluate_gap, evaluate_run, open_run
+    from spherical_cnn.molecules.run import GapRun, evaluate_run, open_run
     from spherical_cnn.molecules.sources import load_molecules
     from spherical_cnn.molecules.table import draw_evaluation, record_evaluation
-    trained = open_run(run); quantity, split = trained.config.quantity, trained.config.split
+    trained = open_run(run) if minus is None else GapRun(open_run(run), open_run(minus)); quantity, split = trained.config.quantity, trained.config.split
     molecules = load_molecules(trained.config.data, quantity.name, trained.config.unit)
-    if minus is None: result = evaluate_run(trained, molecules, limit)
-    else: result, quantity = evaluate_gap(trained, open_run(minus), molecules, limit), get_target('gap')
+    result = evaluate_run(trained, molecules, limit)
     print(f'{quantity.name}: MAE {result["mae"]:.4g} {result["unit"]} on {len(result["places"])} test molecules of split {split}')
     if not run.is_dir(): return
     record_evaluation(run, quantity.name, split, result, limit is None)
@@ -131,7 +131,7 @@ def qm9_predict(
     """Predict the target of every molecule of files and folders; what fails is listed at the end.
 
     Args:
-        run: Folder of a trained run, or U0 for the model that ships.
+        run: Folder of a trained run, or the target of a model that ships: U0, mu, homo, lumo, gap.
         sources: Files .xyz .extxyz .sdf .db .tar.bz2 or folders, coordinates in angstrom; or qm9 for all of QM9.
         out: Write a .csv or .parquet table as it goes; if it is stopped, the same command goes on.
     """

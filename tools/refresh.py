@@ -77,7 +77,8 @@ def refresh(
     for number, cell in enumerate(nb.cells):
         if not is_run(cell, skipped): continue
         began = time.time()
-        cell.outputs = shell.run(cell.source, verbose=False) or []
+        source = cell.source.rstrip() # after a final semicolon execnb would drop what the cell printed
+        cell.outputs = shell.run(source + '\nNone' if source.endswith(';') else source, verbose=False) or []
         if time.time() - began > 10: print(f"  {path.stem}: {time.time() - began:.0f} s in the cell '{cell.source.splitlines()[0][:70]}'")
         if shell.exc:
             print(f'{path.name}: stopped, nothing saved, at the cell\n\n{cell.source}\n', file=sys.stderr)

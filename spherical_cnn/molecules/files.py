@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NUMBER_OF', 'Frame', 'MoleculeFileError', 'parse_atom', 'check_geometry', 'parse_comment', 'xyz_frames',
+__all__ = ['NUMBER_OF', 'Frame', 'MoleculeFileError', 'parse_atom', 'check_geometry', 'parse_comment', 'xyz_frame', 'xyz_frames',
            'file_frames', 'collect', 'read_molecules', 'write_csv']
 
 # %% ../../nbs/35_molecule_files.ipynb #cell-4
@@ -51,9 +51,9 @@ def parse_atom(path, line:int, text:str, elements:tuple|None, columns:tuple=(0, 
     if not np.isfinite(position).all(): raise MoleculeFileError(path, line, f'coordinates {" ".join(words[x:x + 3])} are not finite', 'three finite numbers in angstrom')
     return NUMBER_OF[symbol], position
 
-def check_geometry(path, line:int, positions:np.ndarray)->None: # line of the first atom
+def check_geometry(path, line:int, positions:np.ndarray, numbers:np.ndarray)->None: # line of the first atom
     "Refuse what `geometry_fault` of notebook 31 finds"
-    if fault := geometry_fault(positions): raise MoleculeFileError(path, line + fault[0], *fault[1:])
+    if fault := geometry_fault(positions, numbers): raise MoleculeFileError(path, line + fault[0], *fault[1:])
 
 # %% ../../nbs/35_molecule_files.ipynb #cell-8
 def parse_comment(path, line:int, text:str)->tuple[dict, tuple]: # values, columns of symbol and x
@@ -69,49 +69,51 @@ def parse_comment(path, line:int, text:str)->tuple[dict, tuple]: # values, colum
     if 'pos' not in columns or not columns.keys() & {'species', 'Z'}: raise MoleculeFileError(path, line, f'Properties={":".join(words)} lacks species or pos', 'Properties=species:S:1:pos:R:3')
     return values, (columns.get('species', columns.get('Z')), columns['pos'])
 
+def xyz_frame(block:list, path, line:int, name:str, elements:tuple=None)->Frame:
+    "One frame from its comment and its atoms; `line` is that of the comment"
+    values, columns = parse_comment(path, line, block[0])
+    atoms = [parse_atom(path, line + k, text, elements, columns) for k, text in enumerate(block[1:], 1)]
+    numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
+    check_geometry(path, line + 1, positions, numbers)
+    return Frame(name, numbers, positions, values)
+
 def xyz_frames(
     lines:Iterator,      # of text
     path,                # for messages and names
     elements:tuple=None, # atomic numbers that are allowed; None: all
-)->Iterator[Frame]:      # named path#1, path#2, ...
-    "The structures of one xyz file, one at a time; MoleculeFileError if anything is wrong"
+)->Iterator:             # of Frame, named path#1, path#2, ..., or of the MoleculeFileError that stands in its place
+    "The structures of one xyz file, one at a time; what is wrong with one does not touch the next, unless its number of atoms is lost"
     lines, at, found = iter(lines), 0, 0
     for head in lines:
         at += 1
         if not head.strip(): continue
-        try: count = int(head)
-        except ValueError: raise MoleculeFileError(path, at, f'{head.strip()[:40]!r} is no number of atoms', 'an integer, then a comment line, then the atoms') from None
-        if count < 1: raise MoleculeFileError(path, at, f'{count} atoms', 'at least one')
-        values, columns = parse_comment(path, at + 1, next(lines, '')); atoms = []
-        for k in range(count):
-            text = next(lines, '')
-            if not text.strip(): raise MoleculeFileError(path, at + 2 + k, f'the file ends after {k} of {count} atoms', f'{count} lines of atoms')
-            atoms.append(parse_atom(path, at + 2 + k, text, elements, columns))
-        positions = np.array([p for _, p in atoms]); check_geometry(path, at + 2, positions)
-        found += 1; at += 1 + count
-        yield Frame(f'{Path(path).name}#{found}', np.array([z for z, _ in atoms], 'int32'), positions, values)
-    if not found: raise MoleculeFileError(path, 1, 'the file is empty', 'an xyz file')
+        count = int(head) if head.strip().isdigit() else 0
+        if count < 1: yield MoleculeFileError(path, at, f'{head.strip()[:40]!r} is no number of atoms', 'an integer of at least 1, then a comment line, then the atoms'); return
+        block = [next(lines, '') for _ in range(count + 1)]
+        there = next((k for k, text in enumerate(block[1:]) if not text.strip()), count)
+        if there < count: yield MoleculeFileError(path, at + 2 + there, f'the file ends after {there} of {count} atoms', f'{count} lines of atoms'); return
+        found += 1
+        try: yield xyz_frame(block, path, at + 1, f'{Path(path).name}#{found}', elements)
+        except MoleculeFileError as error: yield error
+        at += 1 + count
+    if not found: yield MoleculeFileError(path, 1, 'the file is empty', 'an xyz file')
+
 
 # %% ../../nbs/35_molecule_files.ipynb #cell-9
 def file_frames(
     path:Path,           # an xyz or extxyz file
     elements:tuple=None, # atomic numbers that are allowed; None: all
-)->Iterator:             # of Frame, and at last perhaps a MoleculeFileError
-    "The structures of a file up to the first that is wrong, and then what is wrong with it"
+)->Iterator:             # of Frame, or of the MoleculeFileError that stands in its place
+    "The structures of a file, the only one of a file named without its number"
     path = Path(path)
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; expected an xyz file')
     if not path.exists(): raise FileNotFoundError(f'{path} does not exist; expected an xyz file')
-    def single(frames):                       # the only frame of a file is named without its number
-        first, broken = next(frames), None
-        try: second = next(frames, None)
-        except MoleculeFileError as error: second, broken = None, error
-        yield first if second or broken else replace(first, name=path.name)
-        if broken: raise broken
-        if second: yield second; yield from frames
     try:
-        with open(path) as f: yield from single(xyz_frames(f, path, elements))
+        with open(path) as f:
+            frames = xyz_frames(f, path, elements); first, second = next(frames), next(frames, None)
+            yield replace(first, name=path.name) if second is None and isinstance(first, Frame) else first
+            if second is not None: yield second; yield from frames
     except UnicodeDecodeError: yield MoleculeFileError(path, 1, 'this is not text', 'an xyz file')
-    except MoleculeFileError as error: yield error
     except OSError as error: yield MoleculeFileError(path, None, f'could not be read ({error.strerror or error})')
 
 def collect(frames:Iterator)->Molecules:

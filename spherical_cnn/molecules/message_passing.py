@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .qm9 import ElementRegression, Molecules, atomization, get_target, load_qm9, split_indices
+from .qm9 import EV_KCAL_MOL, ElementRegression, Molecules, atomization, get_target, load_qm9, split_indices
 from ..train.loop import warmup_cosine
 
 # %% ../../nbs/36b_message_passing.ipynb #cell-6
@@ -58,7 +58,7 @@ class MessagePassingConfig:
     layers: int = 3                # rounds of messages
     cutoff: float = 5.             # angstrom
     radial: int = 32               # radial basis functions
-    learning_rate: float = 2e-3    # the largest, of Adam
+    learning_rate: float = 5e-3    # the largest, of Adam
     batch: int = 32                # molecules
     warmup: float = .05            # fraction of the time
     weight_average: float = .998   # decay of the average of the weights

@@ -68,7 +68,8 @@ class Molecules:
 
 # %% ../../nbs/31_qm9.ipynb #cell-10
 def geometry_fault(
-    positions:np.ndarray, # (n, 3) angstrom
+    positions:np.ndarray,    # (n, 3) angstrom
+    numbers:np.ndarray=None, # (n,) atomic numbers: to tell bohr from angstrom where all are H, C, N, O, F
 )->tuple[int, str, str]|None: # an atom that shows it, what is wrong, what was expected; None: nothing is
     "Coordinates that no molecule in angstrom has"
     positions = np.asarray(positions, float)
@@ -79,6 +80,7 @@ def geometry_fault(
     if nearest < .05: return j, f'atoms {i + 1} and {j + 1} coincide ({nearest:.3f} angstrom apart)', 'different positions'
     if nearest < .5: return j, f'atoms {i + 1} and {j + 1} are {nearest:.3f} angstrom apart', 'at least 0.5: are the coordinates in nanometres?'
     if nearest > 3: return 0, f'no two atoms are closer than {nearest:.2f} angstrom', 'coordinates in angstrom'
+    if nearest > 1.7 and numbers is not None and set(np.asarray(numbers).tolist()) <= {1, 6, 7, 8, 9}: return 0, f'no two atoms are closer than {nearest:.2f} angstrom', 'a bond shorter than 1.7 angstrom: are the coordinates in bohr?'
     return None
 
 # %% ../../nbs/31_qm9.ipynb #cell-13

@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['PAPER_LAYERS', 'PRESETS', 'READOUTS', 'RunConfig', 'preset', 'partition', 'turned', 'training_batches',
            'absolute_loss', 'predict_standardised', 'Run', 'refined', 'training_set', 'train_run', 'config_from_dict',
-           'load_run', 'load_pretrained', 'open_run', 'evaluate_run', 'errors', 'evaluate_gap']
+           'load_run', 'GapRun', 'load_pretrained', 'open_run', 'evaluate_run', 'errors']
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-4
 import json
@@ -25,6 +25,7 @@ from flax import nnx
 
 from .model import MoleculeModel, MoleculeModelConfig, pack
 from .qm9 import SPLITS, TARGETS, ElementRegression, Molecules, Target, atomization, get_target, split_of
+from ..train.devices import fleet_of
 from ..train.loop import TrainConfig, fit, load_weights, prepare_run_folder, save_weights
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-8
@@ -174,7 +175,7 @@ def train_run(
     devices:int=None,     # train on so many; None: one (notebook 20)
 ):                        # the trained Run and its History
     "Train, and leave weights.safetensors, metrics.csv, checkpoints and config.json in the folder"
-    out = Path(out)
+    out = Path(out); fleet_of(devices)                    # refuses devices that are not there before anything is written
     molecules, y = training_set(config, data)
     if jax.process_index() == 0: prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)       # one process writes
     extensive, elements = config.model.weights == 'element', config.model.elements
@@ -208,12 +209,29 @@ def load_run(
     stored = load_weights(out / 'weights.safetensors', model); model.eval()
     return Run(config, refined(model, config.predict_oversampling), ElementRegression.from_dict(json.loads(stored['regression'])), float(stored['mean']), float(stored['deviation']))
 
+@dataclass
+class GapRun:
+    "The gap as the paper takes it, LUMO - HOMO of two models; used like a Run"
+    lumo: Run
+    homo: Run
+
+    def __post_init__(self):
+        lumo, homo = self.lumo.config, self.homo.config
+        if (lumo.target, homo.target) != ('lumo', 'homo'): raise ValueError(f'the gap is LUMO - HOMO: expected runs of lumo and homo, got {lumo.target} and {homo.target}')
+        if lumo.split != homo.split: raise ValueError(f'the two runs are of different splits, {lumo.split} and {homo.split}: test molecules of one trained the other')
+        self.config, self.model = replace(lumo, target='gap'), nnx.List([self.lumo.model, self.homo.model])
+
+    def predict(self, molecules:Molecules)->np.ndarray: # (molecules,) float64
+        "Values in the stored unit"
+        return self.lumo.predict(molecules) - self.homo.predict(molecules)
+
 def load_pretrained(
-    name:str, # its target, such as 'U0'
-)->Run:
+    name:str, # its target, such as 'U0'; 'gap' from the models of lumo and homo
+)->Run|GapRun:
     "A model that ships with the package; its training record and model card lie beside its weights"
     folder = Path(str(files('spherical_cnn'))) / 'pretrained'
     there = sorted(p.parent.name for p in folder.glob('*/weights.safetensors'))
+    if name == 'gap' and {'homo', 'lumo'} <= set(there): return GapRun(load_pretrained('lumo'), load_pretrained('homo'))
     if name not in there: raise ValueError(f'no trained model of {name!r} ships with the package, only {", ".join(there) or "none"}; train one with `spherical-cnn qm9 train --target {name}`')
     return load_run(folder / name)
 
@@ -224,7 +242,7 @@ def open_run(
     return load_pretrained(str(run)) if str(run) in TARGETS and not Path(run).exists() else load_run(run)
 
 def evaluate_run(
-    run:Run,         # a trained run
+    run:Run|GapRun,  # a trained run
     data:Molecules,  # QM9
     limit:int=None,  # the first so many test molecules; None: the whole test split
 )->dict:             # places, truth, prediction (stored unit); mae in the literature's unit
@@ -237,15 +255,3 @@ def errors(target:str|Target, places:np.ndarray, truth:np.ndarray, prediction:np
     "What `evaluate_run` returns"
     target = get_target(target)
     return dict(places=places, truth=truth, prediction=prediction, mae=float(abs(prediction - truth).mean() * target.factor), unit=target.reported)
-
-def evaluate_gap(
-    lumo:Run,        # trained on lumo
-    homo:Run,        # trained on homo
-    data:Molecules,  # QM9
-    limit:int=None,  # the first so many test molecules; None: the whole test split
-)->dict:             # as from evaluate_run
-    "The gap as the paper takes it, LUMO - HOMO of two models"
-    if (lumo.config.target, homo.config.target) != ('lumo', 'homo'): raise ValueError(f'the gap is LUMO - HOMO: expected runs of lumo and homo, got {lumo.config.target} and {homo.config.target}')
-    if lumo.config.split != homo.config.split: raise ValueError(f'the two runs are of different splits, {lumo.config.split} and {homo.config.split}: test molecules of one trained the other')
-    chosen = split_of(lumo.config.split, data)[2][:limit]; molecules = data.take(chosen)
-    return errors('gap', chosen, molecules.targets['gap'], lumo.predict(molecules) - homo.predict(molecules))

@@ -40,7 +40,7 @@ def gdb_frame(text:str, path, elements:tuple=None)->Frame:
     except ValueError as error: raise MoleculeFileError(path, 2, str(error), 'gdb, the index and 15 numbers') from None
     if len(lines) < 2 + count: raise MoleculeFileError(path, len(lines), f'the file ends after {len(lines) - 2} of {count} atoms')
     atoms = [parse_atom(path, 3 + k, line, elements) for k, line in enumerate(lines[2:2 + count])]
-    positions = np.array([p for _, p in atoms]); check_geometry(path, 3, positions)
+    positions = np.array([p for _, p in atoms]); check_geometry(path, 3, positions, [z for z, _ in atoms])
     return Frame(f'gdb_{index}', np.array([z for z, _ in atoms], 'int32'), positions, dict(zip(ARCHIVE_ORDER, numbers), index=index))
 
 def checked_member(member:tarfile.TarInfo, path)->None:
@@ -73,17 +73,20 @@ def uncharacterized(path:Path)->set:
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-9
 GDB9_COLUMNS = dict(zip(('mu', 'alpha', 'homo', 'lumo', 'gap', 'r2', 'zpve', 'u0', 'u298', 'h298', 'g298', 'cv'), ARCHIVE_ORDER))
 
-def sdf_records(path:Path)->Iterator: # pairs (line where it begins, lines)
+def sdf_records(path:Path)->Iterator: # pairs (line where it begins, lines, or the error that ends the file)
     "The records of an sdf file"
     begin, record = 1, []
-    with open(path) as f:
-        for k, line in enumerate(f, 1):
-            if line.startswith('$$$$'): yield begin, record; begin, record = k + 1, []
-            else: record.append(line.rstrip('\n'))
+    try:
+        with open(path) as f:
+            for k, line in enumerate(f, 1):
+                if line.startswith('$$$$'): yield begin, record; begin, record = k + 1, []
+                else: record.append(line.rstrip('\n'))
+    except UnicodeDecodeError: yield begin, MoleculeFileError(path, begin, 'this is not text', 'an sdf file'); return
     if any(line.strip() for line in record): yield begin, record + [None]            # cut short: no $$$$
 
 def sdf_frame(lines:list, begin:int, path, elements:tuple=None)->Frame:
     "One V2000 record: title, counts, atoms, and the data items at its end"
+    if not any(lines): raise MoleculeFileError(path, begin, 'the record is empty', 'title, counts, atoms and $$$$')
     if lines[-1] is None: raise MoleculeFileError(path, begin, 'the last record does not end', '$$$$')
     head = lines[3] if len(lines) > 3 else ''
     if 'V3000' in head: raise MoleculeFileError(path, begin + 3, 'this is a V3000 record', 'V2000')
@@ -92,7 +95,7 @@ def sdf_frame(lines:list, begin:int, path, elements:tuple=None)->Frame:
     body = lines[4:4 + count]
     if len(body) < count: raise MoleculeFileError(path, begin + 3, f'the record ends after {len(body)} of {count} atoms')
     atoms = [parse_atom(path, begin + 4 + k, line, elements, (3, 0)) for k, line in enumerate(body)]
-    positions = np.array([p for _, p in atoms]); check_geometry(path, begin + 4, positions)
+    positions = np.array([p for _, p in atoms]); check_geometry(path, begin + 4, positions, [z for z, _ in atoms])
     items = {line.split('<', 1)[1].split('>', 1)[0]: value for line, value in zip(lines[4 + count:], lines[5 + count:]) if line.startswith('>') and '<' in line}
     return Frame(lines[0].strip() or f'{Path(path).name}#line{begin}', np.array([z for z, _ in atoms], 'int32'), positions, items)
 
@@ -105,6 +108,7 @@ def sdf_frames(path:Path, elements:tuple=None)->Iterator:
         columns = {c: GDB9_COLUMNS.get(c, c) for c in (rows[0] if rows else {})}
         if 'mol_id' not in columns: raise MoleculeFileError(beside, 1, f'column mol_id is missing, there are {", ".join(columns) or "none"}', 'mol_id and the properties')
     for begin, record in sdf_records(path):
+        if isinstance(record, Exception): yield record; return
         try:
             frame = sdf_frame(record, begin, path, elements)
             if labels is not None:
@@ -133,7 +137,7 @@ def row_frame(row, where:str, elements:tuple, units:dict)->Frame:
     "One row; energies whose unit is given come out in hartree where their name is one of QM9's"
     if row.pbc.any(): raise MoleculeFileError(where, None, 'the structure is periodic', 'a molecule')
     if elements is not None and (strange := sorted(set(row.numbers.tolist()) - set(elements))): raise MoleculeFileError(where, None, f'element {chemical_symbols[strange[0]]} is not one that the model has seen', ' '.join(chemical_symbols[z] for z in elements))
-    check_geometry(where, 0, row.positions)
+    check_geometry(where, 0, row.positions, row.numbers)
     values = {**row.key_value_pairs, **{k: np.ravel(v)[0] for k, v in row.data.items() if np.size(v) == 1}}
     if 'energy' in row and 'energy' not in values: values['energy'] = row.energy
     named = {}
