@@ -92,7 +92,7 @@ def qm9_evaluate(
     limit: int | None = None,
     minus: Path | None = None,
 ):
-    """Mean absolute error of a trained model on its test split; kept in the run's folder for `qm9 table`, with pictures.
+    """Mean absolute error of a trained model on its test split; kept in the run's folder for `qm9 table`, with a model card and pictures.
 
     Args:
         run: Folder of a trained run, or the target of a model that ships: U0, mu, homo, lumo, gap.
@@ -101,14 +101,16 @@ def qm9_evaluate(
     """
     from spherical_cnn.molecules.run import GapRun, evaluate_run, open_run
     from spherical_cnn.molecules.sources import load_molecules
-    from spherical_cnn.molecules.table import draw_evaluation, record_evaluation
+    from spherical_cnn.molecules.table import draw_evaluation, model_card, record_evaluation
+    from spherical_cnn.train.loop import write_whole
     trained = open_run(run) if minus is None else GapRun(open_run(run), open_run(minus)); quantity, split = trained.config.quantity, trained.config.split
     molecules = load_molecules(trained.config.data, quantity.name, trained.config.unit)
     result = evaluate_run(trained, molecules, limit)
     print(f'{quantity.name}: MAE {result["mae"]:.4g} {result["unit"]} on {len(result["places"])} test molecules of split {split}')
     if not run.is_dir(): return
     record_evaluation(run, quantity.name, split, result, limit is None)
-    print(f'kept in {run}, with {", ".join(draw_evaluation(run, quantity, result, molecules))}')
+    write_whole(run / 'README.md', model_card(run).encode())
+    print(f'kept in {run}, with a model card in README.md and {", ".join(draw_evaluation(run, quantity, result, molecules))}')
 
 def qm9_table(
     runs: tyro.conf.Positional[tuple[Path, ...]],

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['PUBLISHED', 'record_evaluation', 'read_evaluations', 'plot_error_by_size', 'draw_evaluation', 'best_of',
-           'results_table']
+           'results_table', 'model_card']
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-4
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
+from ase.data import chemical_symbols
 
-from .qm9 import TARGETS, Molecules, Target
+from .qm9 import TARGETS, Molecules, Target, get_target
 from ..train.loop import write_whole
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-7
@@ -103,3 +105,20 @@ def results_table(rows:list)->str:
     others = sorted({r['split'] for r in rows} - set(PUBLISHED))
     lines += [f'split {r["split"]}: {r["target"]} {r["mae"]:.3g} {r["unit"]}' for s in others for r in rows if r['split'] == s]
     return '\n'.join(lines)
+
+# %% ../../nbs/38_molecule_table.ipynb #9b728cf2
+def model_card(
+    out:Path,     # folder of an evaluated run
+    note:str='',  # on what, and how, it was trained
+)->str:           # Markdown
+    "The model card of a run"
+    out = Path(out); config = json.loads((out / 'config.json').read_text()); model, target = config['model'], get_target(config['target'], config.get('unit')); qm9 = config.get('data', 'qm9') == 'qm9'
+    with open(out / 'metrics.csv', newline='') as f: rows = list(csv.DictReader(f))
+    elements = ', '.join(chemical_symbols[z] for z in model['elements'])
+    lines = [f'# {target.name}, a trained spherical CNN', '', f'- Predicts: {target.label} of molecules of {elements}' + (', as what is left without the atoms' if target.references else '') + (' (B3LYP/6-31G(2df,p), as QM9 holds it)' if qm9 else '') + '.']
+    for r in read_evaluations([out]):
+        published = PUBLISHED.get(r['split'], {}).get('the paper (2023)') if qm9 else None
+        lines.append(f'- Error{" of " + r["target"] if r["target"] != target.name else ""}: {r["mae"]:.4g} {r["unit"]} mean absolute on {r["molecules"]:,} test molecules of split {r["split"]}{"" if r["whole"] else ", a part of it"}.' + (f' The paper reports {published[list(TARGETS).index(r["target"])]} after 2000 epochs on 16 TPUs.' if published else ''))
+    lines += [f'- Trained: {float(rows[-1]["seconds"]):.0f} s{" " + note if note else ""}, {int(rows[-1]["step"]):,} steps, {len(rows)} epochs begun of {"all" if config["train_molecules"] is None else "the first " + str(config["train_molecules"])} training molecules. `metrics.csv` is its record, `config.json` all of its settings.',
+              f'- Network: layers (resolution, channels) {model["layers"]}, powers of the distance {model["powers"]}, {(out / "weights.safetensors").stat().st_size/1e6:.1f} MB of weights; predictions on grids oversampled by {config["predict_oversampling"] or model["oversampling"]}.']
+    return '\n'.join(lines + ['- Not for: charged, open-shell or larger molecules, or structures away from a minimum of the energy; what forces of such a model are worth is shown in notebook 34.']*qm9) + '\n'
