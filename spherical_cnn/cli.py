@@ -45,6 +45,9 @@ def qm9_train(
     train_molecules: int | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    weight_average: float | None = None,
+    aggregation: Literal['sum', 'max'] | None = None,
+    attention: int | None = None,
     devices: int | None = None,
     coordinator: str | None = None,
     processes: int | None = None,
@@ -68,6 +71,9 @@ def qm9_train(
         train_molecules: Only the first so many of the train split.
         learning_rate: Largest learning rate.
         seed: Of the initial weights and of the order of the molecules.
+        weight_average: Decay of the exponential average of the weights that is kept, such as 0.995.
+        aggregation: Of the atoms of a molecule: their sum (DeepSets) or their largest (PointNet).
+        attention: Transformer layers among the atoms of a molecule.
         devices: Accelerators to train on, data-parallel; by default one.
         coordinator: Address host:port of process 0, where several machines train one model.
         processes: How many machines.
@@ -80,8 +86,9 @@ def qm9_train(
     start_processes(coordinator, processes, process)
     if data != 'qm9' and unit is None and target not in TARGETS: raise ValueError(f'{target} is a property of your own and needs its unit, such as --unit eV')
     config = runs.preset(preset, target=target, unit=unit, data=data if data == 'qm9' else str(Path(data).resolve()), split=split or ('1' if unit is None else 'random'), augment=augment)
-    changes = dict(epochs=epochs, time_limit_s=time_limit_s, learning_rate=learning_rate, seed=seed)
-    config = replace(config, train=replace(config.train, **{k: v for k, v in changes.items() if v is not None}), **({} if train_molecules is None else dict(train_molecules=train_molecules)))
+    given = lambda **options: {k: v for k, v in options.items() if v is not None}
+    config = replace(config, train=replace(config.train, **given(epochs=epochs, time_limit_s=time_limit_s, learning_rate=learning_rate, seed=seed, weight_average=weight_average)),
+                     model=replace(config.model, **given(aggregation=aggregation, attention=attention)), **given(train_molecules=train_molecules))
     molecules = load_molecules(data, target, unit); elements = set(molecules.numbers.tolist())
     if not elements <= set(config.model.elements): config = replace(config, model=replace(config.model, elements=tuple(sorted(elements))))
     _, history = runs.train_run(config, molecules, out, resume, devices=devices)

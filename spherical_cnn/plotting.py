@@ -323,7 +323,7 @@ def view_molecule(
         corner = lambda p: dict(zip('xyz', np.round(p, 4).tolist()))
         for start, a in zip(flat, _arrows(arrows, len(numbers))@_flat_frame(positions).T): view.addArrow({'start': corner(start), 'end': corner(start + a), 'radius': .05, 'color': 'crimson'})
     view.zoomTo()
-    with plt.ioff(): fig = plot_molecule(numbers, positions, arrows=arrows).figure
+    fig = plot_molecule(numbers, positions, arrows=arrows).figure
     return MoleculeView(view, _png(fig))
 
 def _symbols(): # of all elements, only needed beyond CPK
@@ -391,7 +391,7 @@ def view_spheres(
     view = view_molecule(numbers, positions).view
     view.setStyle({'stick': {'radius': .06}})
     for values, centre in zip(maps, _flat(positions)): view.addCustom(_mesh(values, np.asarray(colat), np.asarray(lon), _flat_frame(positions), centre, radius, _limit(maps, None)))
-    with plt.ioff(): fig = plot_molecule_with_spheres(numbers, positions, maps[..., None], colat, lon, [name])
+    fig = plot_molecule_with_spheres(numbers, positions, maps[..., None], colat, lon, [name])
     return MoleculeView(view, _png(fig))
 
 # %% ../nbs/01_plotting.ipynb #cell-57
