@@ -102,7 +102,7 @@ def qm9_evaluate(
     """Mean absolute error of a trained model on its test split; kept in the run's folder for `qm9 table`, with a model card and pictures.
 
     Args:
-        run: Folder of a trained run, or the target of a model that ships: U0, mu, homo, lumo, gap.
+        run: Folder of a trained run, or the target of a model that ships: U0, homo, lumo, gap.
         limit: Only the first so many test molecules.
         minus: Folder of a run of homo, where the first is one of lumo: the error of their difference, the gap.
     """
@@ -140,7 +140,7 @@ def qm9_predict(
     """Predict the target of every molecule of files and folders; what fails is listed at the end.
 
     Args:
-        run: Folder of a trained run, or the target of a model that ships: U0, mu, homo, lumo, gap.
+        run: Folder of a trained run, or the target of a model that ships: U0, homo, lumo, gap.
         sources: Files .xyz .extxyz .sdf .db .tar.bz2 or folders, coordinates in angstrom; or qm9 for all of QM9.
         out: Write a .csv or .parquet table as it goes; if it is stopped, the same command goes on.
     """
