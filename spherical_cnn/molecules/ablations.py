@@ -119,9 +119,10 @@ def baseline_rows(
 def plot_sizes(rows:list, ax=None):
     "Error against the number of training molecules, on two logarithmic axes"
     import matplotlib.pyplot as plt
-    ax = plt.subplots(figsize=(4.8, 3.4), layout='constrained')[1] if ax is None else ax
+    ax = plt.subplots(figsize=(7, 3.2), layout='constrained')[1] if ax is None else ax; sizes = sorted({int(r['train_molecules']) for r in rows})
     for name, label in (('linear', 'regression on counts of elements'), ('kernel', 'kernel ridge, Coulomb matrices'), ('ours', 'ours')):
         some = sorted((int(r['train_molecules']), float(r['mae'])) for r in rows if r['variant'].startswith(name))
         if some: ax.plot(*zip(*some), 'o-', ms=4, label=label)
-    ax.set(xscale='log', yscale='log', xlabel='training molecules', ylabel=f'test MAE ({rows[0]["unit"]})'); ax.legend(frameon=False); ax.grid(alpha=.3)
+    ax.set(xscale='log', yscale='log', xlabel='training molecules', ylabel=f'test MAE ({rows[0]["unit"]})', xticks=sizes, xticklabels=[f'{n:,}' for n in sizes]); ax.xaxis.set_minor_formatter(''); ax.yaxis.set_minor_formatter('{x:.0f}'); ax.yaxis.set_major_formatter('{x:.0f}')
+    ax.legend(frameon=False, loc='upper left', bbox_to_anchor=(1, 1)); ax.grid(alpha=.3)
     return ax
