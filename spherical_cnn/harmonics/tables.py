@@ -263,7 +263,7 @@ def _each_function(
 # %% ../../nbs/05_tables.ipynb #cell-51
 @dataclass(frozen=True)
 class WignerTransform:
-    "The spin-weighted transform as the paper computes it, Eqs. (4), (6) and (7), by FFTs along rings and around the torus"
+    "The spin-weighted transform as the paper computes it, Eqs. (4), (6), (7): FFTs along rings and around the torus"
     grid:Grid
     lmax:int        # top degree, included; at most grid.lmax_max
     spins:tuple     # spin of each entry of the axis `spin`
@@ -306,7 +306,7 @@ def quadrature_nodes(
     grid:Grid,
     lmax:int, # top degree
 )->tuple[np.ndarray, np.ndarray]: # colatitudes (nodes,), and weights: (nodes,) on a Gauss grid, else (2, nodes, nlat)
-    "Colatitudes where a plain sum gives the integral of Eq. (5.11), and weights, for even and for odd m + s, from rings to them"
+    "Where a plain sum gives the integral of Eq. (5.11), and its weights for even and for odd m + s"
     if grid.kind == 'gauss': return grid.colat, grid.weights * grid.nlon / (2*np.pi)
     x, weights = np.polynomial.legendre.leggauss(24 + 2*int(.4*(grid.nlat + lmax)))
     colat = np.pi / 2 * (x + 1)
