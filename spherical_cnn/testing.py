@@ -71,7 +71,7 @@ def _check_finite(a, e, same, kinds): # arrays in double precision, the entries 
     raise AssertionError(f"{odd.sum()} of {odd.size} entries not finite, first at {at}: "
                          f"actual {a[at]}, expected {e[at]}; shape {a.shape}; {kinds}")
 
-# %% ../nbs/00_testing.ipynb #d67f56c9
+# %% ../nbs/00_testing.ipynb #cfe93259
 def _check_values(a, e, same, atol, rtol, kinds): # as above, with the two errors that are allowed
     "AssertionError with both errors and the worst entry, if neither is small enough"
     zeroed = [np.where(same, 0, x) for x in (a, e)] # the difference of equal infinities would be NaN
@@ -81,7 +81,8 @@ def _check_values(a, e, same, atol, rtol, kinds): # as above, with the two error
     if diff.max()<=atol or error<=rtol: return
     at = tuple(int(k) for k in np.unravel_index(diff.argmax(), diff.shape))
     raise AssertionError(f"max abs error {diff.max():.3g} (atol {atol:g}), "
-                         f"relative 2-norm error {error:.3g} (rtol {rtol:g}), worst at {at}: actual {a[at]}, expected {e[at]}; shape {a.shape}; {kinds}")
+                         f"relative 2-norm error {error:.3g} (rtol {rtol:g}), "
+                         f"worst at {at}: actual {a[at]}, expected {e[at]}; shape {a.shape}; {kinds}")
 
 # %% ../nbs/00_testing.ipynb #6c7ac401
 def test_array(
@@ -168,11 +169,11 @@ def _save_arrays(path, arrays): # Path of an .npz, dict of arrays
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
-# %% ../nbs/00_testing.ipynb #72df5914
+# %% ../nbs/00_testing.ipynb #d6259671
 def cached_oracle(
     path, # of the .npz, relative to the notebooks' folder
     compute, # function without arguments that returns a dict of arrays; only called to refresh
-    command='REFRESH_ORACLES=1 nbdev_test --path nbs/<this notebook>.ipynb', # what makes the file, named if it is missing
+    command='REFRESH_ORACLES=1 nbdev_test --path nbs/<this notebook>.ipynb', # makes the file; named if it is missing
 )->dict: # of NumPy arrays
     "Arrays of another program, kept in the repository; FileNotFoundError names the command that makes them"
     path = Path(path)
