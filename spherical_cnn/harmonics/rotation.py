@@ -6,89 +6,106 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['rotate', 'check_vanishing', 'random_coefficients', 'rotation_matrix', 'random_angles', 'rotation_errors']
+__all__ = ['rotate', 'rotation_matrix', 'random_angles', 'rotation_errors']
 
 # %% ../../nbs/06_rotation.ipynb #cell-4
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .folding import contract
 from .wigner import wigner_delta
 
 # %% ../../nbs/06_rotation.ipynb #cell-7
-def rotate(
-    coefficients:jax.Array, # (*batch, ell, m, spin, channel), complex
-    alpha:float,            # last rotation, about z, radians
-    beta:float,             # rotation about y, radians; any real number
-    gamma:float,            # first rotation, about z, radians
-    spins:tuple=None,       # spin of each entry of the spin axis: only to check, where values are known, that coefficients vanish below |s|
-)->jax.Array:               # same shape and dtype
-    "Rotate functions on the sphere actively by z-y-z Euler angles, Eq. (1) of notebook 06; the same for every spin"
-    c = jnp.asarray(coefficients)
-    if c.ndim < 4 or c.shape[-3] != 2*c.shape[-4] - 1: raise ValueError(f'rotate: coefficients must have shape (*batch, lmax+1, 2 lmax+1, spin, channel), got {c.shape}')
-    if not jnp.issubdtype(c.dtype, jnp.complexfloating): raise TypeError(f'rotate: coefficients must be complex, got {c.dtype}')
-    if spins is not None: check_vanishing(c, spins)
-    lmax = c.shape[-4] - 1
-    m, delta = np.arange(-lmax, lmax + 1), wigner_delta(lmax).astype(c.real.dtype)
-    turn = lambda angle: jnp.exp(-1j * m * jnp.asarray(angle, c.real.dtype))[:, None, None].astype(c.dtype)
-    quarter = np.array([1, 1j, -1, -1j], c.dtype)[m % 4][:, None, None]                     # i^m
-    delta = delta.astype(c.dtype)
-    c = contract('lpn,...lnsc->...lpsc', delta, turn(gamma) / quarter * c)
-    return turn(alpha) * quarter * contract('lpm,...lpsc->...lmsc', delta, turn(beta) * c)
+def _turn(
+    angle:jax.Array, # radians, of the shape of the leading batch axes of c, or a number
+    c:jax.Array,     # (*batch, ell, m, spin, channel)
+    name:str,        # of the angle
+)->jax.Array:        # broadcasts with c
+    "exp(-i m angle) for each order"
+    angle, batch = jnp.asarray(angle, c.real.dtype), c.shape[:-4]
+    if angle.shape != batch[:angle.ndim]:
+        raise ValueError(f'rotate: {name} has shape {angle.shape} and the batch axes of the coefficients have {batch}: '
+                         'give one angle for each entry of the leading batch axes, or use jax.vmap')
+    m = np.arange(c.shape[-3]) - c.shape[-3]//2
+    angle = angle.reshape(angle.shape + (1,)*(c.ndim - angle.ndim))
+    return jnp.exp(-1j * m[:, None, None] * angle).astype(c.dtype)
 
-def check_vanishing(coefficients:jax.Array, spins:tuple)->None:
+# %% ../../nbs/06_rotation.ipynb #cell-9
+def _check_vanishing(
+    coefficients:jax.Array, # (*batch, ell, m, spin, channel)
+    spins:tuple,            # spin of each entry of the spin axis
+)->None:
     "Refuse coefficients that are not zero below the degree |s|; says nothing of traced values"
-    if len(spins) != coefficients.shape[-2]: raise ValueError(f'rotate: {len(spins)} spins for a spin axis of {coefficients.shape[-2]}')
+    if len(spins) != coefficients.shape[-2]:
+        raise ValueError(f'rotate: {len(spins)} spins for a spin axis of {coefficients.shape[-2]}')
     if isinstance(coefficients, jax.core.Tracer): return
     for k, s in enumerate(spins):
-        if np.any(np.asarray(coefficients[..., :abs(s), :, k, :])): raise ValueError(f'rotate: coefficients of spin {s} must be zero below degree {abs(s)}')
+        if np.any(np.asarray(coefficients[..., :abs(s), :, k, :])):
+            raise ValueError(f'rotate: coefficients of spin {s} must be zero below degree {abs(s)}')
 
-# %% ../../nbs/06_rotation.ipynb #cell-8
-def random_coefficients(
-    lmax:int,         # top degree
-    spins:tuple,      # spins
-    channels:int,     # channels
-    batch:int=None,   # functions; None: no batch axis
-    seed:int=0,
-    power:float=0.,   # standard deviation of a coefficient (l+1)^power
-    dtype:str='complex64',
-)->np.ndarray:        # (batch, ell, m, spin, channel)
-    "Normal coefficients of unit variance times (l+1)^power, zero where |m| > ell or |s| > ell"
-    rng = np.random.default_rng(seed)
-    l, m, s = np.arange(lmax + 1)[:, None, None, None], np.arange(-lmax, lmax + 1)[:, None, None], np.array(spins)[:, None]
-    shape = (() if batch is None else (batch,)) + (lmax + 1, 2*lmax + 1, len(spins), channels)
-    z = (rng.normal(size=shape) + 1j*rng.normal(size=shape)) / np.sqrt(2)
-    return (z * ((l >= abs(m)) & (l >= abs(s))) * (l + 1.)**power).astype(dtype)
+# %% ../../nbs/06_rotation.ipynb #cell-10
+def rotate(
+    coefficients:jax.Array, # (*batch, ell, m, spin, channel), complex
+    alpha:float,            # last rotation, about z, radians; a number, or one for each entry of the leading batch axes
+    beta:float,             # rotation about y, radians, any real number; likewise
+    gamma:float,            # first rotation, about z, radians; likewise
+    spins:tuple=None,       # of the spin axis: only to check that coefficients vanish below |s|, where values are known
+)->jax.Array:               # same shape and dtype
+    "Rotate functions on the sphere actively by z-y-z Euler angles, Eqs. (6.1) and (6.2); the same for every spin"
+    c = jnp.asarray(coefficients)
+    if c.ndim < 4 or c.shape[-3] != 2*c.shape[-4] - 1:
+        wanted = '(*batch, lmax+1, 2 lmax+1, spin, channel)'
+        raise ValueError(f'rotate: coefficients must have shape {wanted}, got {c.shape}')
+    if not jnp.issubdtype(c.dtype, jnp.complexfloating):
+        raise TypeError(f'rotate: coefficients must be complex, got {c.dtype}')
+    if spins is not None: _check_vanishing(c, spins)
+    lmax = c.shape[-4] - 1
+    delta = wigner_delta(lmax).astype(c.dtype)
+    quarter = np.array([1, 1j, -1, -1j], c.dtype)[np.arange(-lmax, lmax + 1) % 4][:, None, None] # i^m
+    c = _turn(gamma, c, 'gamma') / quarter * c
+    c = jnp.einsum('lpn,...lnsc->...lpsc', delta, c, precision='highest') # p stands for m'
+    c = _turn(beta, c, 'beta') * c
+    c = jnp.einsum('lpm,...lpsc->...lmsc', delta, c, precision='highest')
+    return _turn(alpha, c, 'alpha') * quarter * c
 
-# %% ../../nbs/06_rotation.ipynb #cell-11
+# %% ../../nbs/06_rotation.ipynb #cell-18
+def _about_z(
+    angle:float, # radians
+)->np.ndarray:   # (3, 3)
+    "The rotation about z, from x towards y"
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+
+# %% ../../nbs/06_rotation.ipynb #cell-19
 def rotation_matrix(
     alpha:float, # last rotation, about z, radians
     beta:float,  # rotation about y, radians
     gamma:float, # first rotation, about z, radians
 )->np.ndarray:   # (3, 3) float64
     "R = Rz(alpha) Ry(beta) Rz(gamma), acting on column vectors"
-    z = lambda a: np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    y = np.array([[np.cos(beta), 0, np.sin(beta)], [0, 1, 0], [-np.sin(beta), 0, np.cos(beta)]])
-    return z(alpha) @ y @ z(gamma)
+    cos, sin = np.cos(beta), np.sin(beta)
+    about_y = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    return _about_z(alpha) @ about_y @ _about_z(gamma)
 
+# %% ../../nbs/06_rotation.ipynb #cell-21
 def random_angles(
     rng:np.random.Generator, # source of randomness
 )->tuple[float, float, float]: # alpha, beta, gamma
     "Euler angles of a rotation drawn uniformly from SO(3)"
     return rng.uniform(0, 2*np.pi), np.arccos(rng.uniform(-1, 1)), rng.uniform(0, 2*np.pi)
 
-# %% ../../nbs/06_rotation.ipynb #cell-17
+# %% ../../nbs/06_rotation.ipynb #cell-34
 def rotation_errors(
     f,                       # from (ell, m, spin, channel) to coefficients of any band limit, spins and channels
     coefficients:np.ndarray, # (rotations, ell, m, spin, channel): a function for each rotation
     seed:int=1,              # of the rotations, uniform in SO(3)
 )->np.ndarray:               # (rotations,)
     "|f(R c) - R f(c)| / |R f(c)| for random rotations R"
-    def error(args):
-        c, angles = args
+    def error(function_and_angles):
+        c, angles = function_and_angles
         turned = rotate(f(c), *angles)
         return jnp.linalg.norm(f(rotate(c, *angles)) - turned) / jnp.linalg.norm(turned)
+    def errors(c, angles): return jax.lax.map(error, (c, angles))
     rng = np.random.default_rng(seed)
     angles = jnp.array([random_angles(rng) for _ in coefficients])
-    return np.asarray(jax.jit(lambda *args: jax.lax.map(error, args))(jnp.asarray(coefficients), angles))
+    return np.asarray(jax.jit(errors)(jnp.asarray(coefficients), angles))
