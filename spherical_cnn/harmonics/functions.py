@@ -69,18 +69,19 @@ def random_coefficients(
     z = (rng.normal(size=shape) + 1j*rng.normal(size=shape)) / np.sqrt(2)
     return (z * valid * (np.arange(lmax + 1)[:, None, None, None] + 1.)**power).astype(dtype)
 
-# %% ../../nbs/04b_spin_harmonics.ipynb #3858cb84
+# %% ../../nbs/04b_spin_harmonics.ipynb #1d084df4
 def _polynomials(
     lmax:int,   # top degree
     z:jax.Array,# (...) third component of unit vectors
 )->dict:        # (l, m) with 0 <= m <= l to an array like z
     "The polynomials q_lm(z) of Eqs. (4b.2) and (4b.3)"
+    def a(l, m): return np.sqrt((l**2 - m**2) / (4*l**2 - 1))
     q = {(0, 0): jnp.full_like(z, 1 / np.sqrt(4*np.pi))}
     for m in range(1, lmax + 1): q[m, m] = -np.sqrt((2*m + 1) / (2*m)) * q[m - 1, m - 1]
     for m in range(lmax + 1):
         for l in range(m + 1, lmax + 1):
-            below = np.sqrt(((l - 1)**2 - m**2) / (4*(l - 1)**2 - 1)) * q[l - 2, m] if l > m + 1 else 0.
-            q[l, m] = np.sqrt((4*l**2 - 1) / (l**2 - m**2)) * (z * q[l - 1, m] - below)
+            below = a(l - 1, m) * q[l - 2, m] if l > m + 1 else 0.
+            q[l, m] = (z * q[l - 1, m] - below) / a(l, m)
     return q
 
 # %% ../../nbs/04b_spin_harmonics.ipynb #aff51d34

@@ -30,7 +30,7 @@ def lowest_degree(
     sign = np.where((m > n) & (minus % 2 == 1), -1., 1.)
     return sign * np.exp2(log2 - exponent), exponent.astype(np.int32)
 
-# %% ../../nbs/04_spin.ipynb #134b4c67
+# %% ../../nbs/04_spin.ipynb #d631cdd5
 def _raise_degree(
     l:int,              # current degree, at least max(|m|, |n|) of every entry
     m:np.ndarray,       # orders; m, n and cos broadcast against the mantissas
@@ -40,11 +40,12 @@ def _raise_degree(
     previous:np.ndarray,# mantissas at degree l - 1, zero where that is below max(|m|, |n|)
 )->np.ndarray:          # mantissas at degree l + 1, same exponents
     "Three-term recurrence in degree, Eq. (4.14)"
-    up = np.sqrt(((l + 1.)**2 - m**2) * ((l + 1.)**2 - n**2))
-    if l == 0: return cos / up * current
-    here = np.sqrt((float(l)**2 - m**2) * (float(l)**2 - n**2))
-    shift = m * n / (l * (l + 1.))
-    return (l + 1) * (2*l + 1) / up * (cos - shift) * current - (l + 1) / (l * up) * here * previous
+    rho = np.sqrt((float(l)**2 - m**2) * (float(l)**2 - n**2))
+    rho_above = np.sqrt(((l + 1.)**2 - m**2) * ((l + 1.)**2 - n**2))
+    A = (l + 1) * (2*l + 1) / rho_above
+    if l == 0: return A * cos * current
+    B = (l + 1) / (l * rho_above) * rho
+    return A * (cos - m * n / (l * (l + 1.))) * current - B * previous
 
 # %% ../../nbs/04_spin.ipynb #ae8b232b
 _SURPLUS = 256 # binary digits that a mantissa hands over at a time
