@@ -191,10 +191,10 @@ def _torus_synthesis(
     if grid.kind == 'gauss':
         waves = np.exp(1j * grid.colat[:, None] * p).astype(G.dtype)
         return jnp.einsum('ip,pm->im', waves, G, precision='highest')
-    n = len(_torus_rings(grid))
+    rings = len(_torus_rings(grid))
     G = np.exp(1j * p * grid.colat[0]).astype(G.dtype)[:, None] * G
-    gap = jnp.zeros((n - len(G), G.shape[1]), G.dtype)
-    return jnp.fft.ifft(jnp.concatenate([G[lmax:], gap, G[:lmax]]), axis=0)[:grid.nlat] * n
+    gap = jnp.zeros((rings - len(G), G.shape[1]), G.dtype)
+    return jnp.fft.ifft(jnp.concatenate([G[lmax:], gap, G[:lmax]]), axis=0)[:grid.nlat] * rings
 
 # %% ../../nbs/05_tables.ipynb #cell-45
 def _wigner_inverse(
@@ -249,14 +249,14 @@ def _each_function(
     x:jax.Array,     # (*batch, a, b, spin, channel)
     products:tuple,  # of each spin
     one,             # _wigner_forward or _wigner_inverse
-    transform:WignerTransform,
+    transform,       # the WignerTransform below
 )->jax.Array:        # (*batch, c, d, spin, channel)
     "Apply `one` to every batch entry, spin and channel"
     results = []
-    for k, s in enumerate(transform.spins):
-        options = dict(products=products[k], grid=transform.grid, lmax=transform.lmax, s=s, half=transform.half)
+    for index, s in enumerate(transform.spins):
+        options = dict(products=products[index], grid=transform.grid, lmax=transform.lmax, s=s, half=transform.half)
         every = jnp.vectorize(partial(one, **options), signature='(a,b)->(c,d)')
-        y = every(jnp.moveaxis(x[..., k, :], -1, 0)) # the channel becomes the first batch axis
+        y = every(jnp.moveaxis(x[..., index, :], -1, 0)) # the channel becomes the first batch axis
         results.append(jnp.moveaxis(y, 0, -1))
     return jnp.stack(results, -2)
 
@@ -292,11 +292,12 @@ def _torus_interpolation(
     colat:np.ndarray, # (nodes,) where to evaluate
 )->np.ndarray:        # (nodes, nlat) float64
     "Trigonometric interpolation from the rings, Eq. (5.10)"
-    poles, n = grid.kind == 'poles', grid.nlat
-    even = np.cos(colat[:, None] * np.arange(n)) @ cosine_analysis(n, poles)
+    poles, nlat = grid.kind == 'poles', grid.nlat
+    even = np.cos(colat[:, None] * np.arange(nlat)) @ cosine_analysis(nlat, poles)
     if parity == 0: return even
-    k = np.arange(1, n - 1) if poles else np.arange(1, n + 1)
-    weight = 2 / (n - 1 if poles else n) * np.where(k == n, .5, 1.)
+    top = nlat - 1 if poles else nlat # half of the rings on the torus
+    k = np.arange(1, top) if poles else np.arange(1, top + 1)
+    weight = 2 / top * np.where(k == top, .5, 1.)
     odd = np.sin(colat[:, None] * k) @ (weight[:, None] * np.sin(k[:, None] * grid.colat))
     if poles: odd[:, [0, -1]] = even[:, [0, -1]]
     return odd
