@@ -98,7 +98,7 @@ def pieces(
     source, # of an exported cell
     documented, # names of functions and classes that have a heading of their own
 ): # {name: its part of the source}, in order
-    "Cut a cell, so that each documented function or class ends a part; what stands between them goes with the one that follows."
+    "Cut a cell so that each documented function or class ends a part; what stands between goes with the next one."
     lines, parts, begin = source.splitlines(), {}, 0
     for node in ast.parse(source).body:
         if getattr(node, 'name', None) not in documented or node.end_lineno <= begin: continue
@@ -130,7 +130,7 @@ def heading_only(
 def source_once(
     page, # processed notebook, rewritten
 ): # None
-    "Show the source of each exported function once, below its heading: nbdev shows signatures twice, and all functions of a cell below the last one."
+    "Show the source of each exported function once, below its heading: nbdev shows the signature twice, cells whole."
     notebook = json.loads(page.read_text())
     cells, old = [], notebook['cells']
     while old:
@@ -141,13 +141,14 @@ def source_once(
             continue
         options = ''.join(re.findall(r'^#\|.*\n', source, re.M))
         own = re.findall(r'^(?:def|class|async def) (\w+)', source, re.M)
-        around = [cells.pop()] if cells and shown_name(cells[-1]) in own else [] # nbdev puts the last one first, the others below
+        around = [cells.pop()] if cells and shown_name(cells[-1]) in own else [] # the last one; the others follow
         while old and shown_name(old[0]) in own: around.append(old.pop(0))
         docs_of = {shown_name(c): c for c in around}
         parts = pieces(re.sub(r'^#\|.*\n', '', source, flags=re.M), docs_of)
         cells += [doc for name, doc in docs_of.items() if name not in parts]
         if not parts: cells.append(cell)
-        for name, part in parts.items(): cells += [heading_only(docs_of[name]), cell | dict(id=f"{cell['id']}-{name}", source=options + part)]
+        for name, part in parts.items():
+            cells += [heading_only(docs_of[name]), cell | dict(id=f"{cell['id']}-{name}", source=options + part)]
     notebook['cells'] = cells
     page.write_text(json.dumps(notebook))
 

@@ -1,5 +1,6 @@
-"""Look at the built site (make docs) in a browser, at 1280 and at 390 pixels: equations wider than their box, numbers over their equations,
-mathematics that KaTeX cannot read, pages that scroll sideways; and source that is shown twice. Needs chromium (on Debian: apt install chromium).
+"""Look at the built site (make docs) in a browser, at 1280 and at 390 pixels: equations wider than their box, numbers
+over their equations, mathematics that KaTeX cannot read, pages that scroll sideways; and source that is shown twice.
+Needs chromium (on Debian: apt install chromium).
 
   tools/check_pages.py                            every page
   tools/check_pages.py grid wigner --pictures p   two pages, with a picture of each at both widths in the folder p"""
@@ -114,11 +115,15 @@ def browser(
     "Chromium without a window."
     program = next((p for n in ('chromium', 'chromium-browser', 'google-chrome') if (p := shutil.which(n))), None)
     if program is None: sys.exit('check_pages: needs chromium (on Debian: apt install chromium)')
-    words = ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--no-first-run', f'--user-data-dir={folder}', *options, address]
-    return subprocess.Popen([program, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--no-first-run']
+    command = [program, *words, f'--user-data-dir={folder}', *options, address]
+    return subprocess.Popen(command, start_new_session=True, **quiet)
 
 
-def stop(process):
+def stop(
+    process, # of `browser`
+): # None
     "End the browser and its children."
     try: os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError: pass
@@ -140,7 +145,7 @@ def look(
                 open_.discard(found['page'])
                 equations += found['equations']
                 wrong += [f"{found['page']} at {width} px: {fault}" for fault in found['faults']]
-        except queue.Empty: wrong.append(f'the browser said nothing for a minute, {len(open_)} pages were not looked at: ' + ', '.join(sorted(open_)))
+        except queue.Empty: wrong.append('the browser fell silent, not looked at: ' + ', '.join(sorted(open_)))
         finally: stop(process)
     return wrong, equations
 
@@ -157,7 +162,8 @@ def picture(
         process = browser(address, folder, '--window-size=1400,2000')
         try: height = min(server.found.get(timeout=60), 16000) # more than a browser can take at once
         finally: stop(process)
-        shot = browser(address, folder, f'--window-size={max(width, 500)},{height}', f'--screenshot={path.absolute()}', '--virtual-time-budget=20000')
+        size = f'--window-size={max(width, 500)},{height}' # chromium makes no window narrower than 500
+        shot = browser(address, folder, size, f'--screenshot={path.absolute()}', '--virtual-time-budget=20000')
         try: shot.wait(60)
         finally: stop(shot)
         while not server.found.empty(): server.found.get()
@@ -167,8 +173,9 @@ def shown_twice(
     page, # HTML file
 ): # list of lines
     "Functions and classes of the package whose source, or signature, is shown more than once on a page."
-    blocks = re.findall(r'<summary>Exported source</summary>.*?<pre[^>]*>(.*?)</pre>|<h\d[^>]*data-anchor-id.*?</h\d>\s*<div class="code-copy-outer-scaffold"><div[^>]*><pre[^>]*>(.*?)</pre>',
-                        page.read_text(), re.S)
+    source = r'<summary>Exported source</summary>.*?<pre[^>]*>(.*?)</pre>'
+    signature = r'<h\d[^>]*data-anchor-id.*?</h\d>\s*<div class="code-copy-outer-scaffold"><div[^>]*><pre[^>]*>(.*?)</pre>'
+    blocks = re.findall(f'{source}|{signature}', page.read_text(), re.S)
     code = [html.unescape(re.sub(r'<[^>]+>', '', a or b)) for a, b in blocks]
     names = collections.Counter(name for c in code for name in re.findall(r'^(?:def|class) ([^_\W]\w*)', c, re.M))
     return [f'{page.name}: {name} is shown {count} times' for name, count in names.items() if count > 1]

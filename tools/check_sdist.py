@@ -1,4 +1,5 @@
-"""Check that a wheel built from the source distribution holds the same files as one built from the working tree, and that it names what it needs."""
+"""Check that a wheel built from the source distribution holds the same files as one built from the working tree, and
+that it names what it needs."""
 import subprocess
 import sys
 import tarfile
@@ -24,7 +25,8 @@ def wheel(
 ): # zipfile.ZipFile
     "Build a wheel with the setuptools that are installed."
     out.mkdir()
-    run(['setup.py', '--quiet', 'egg_info', '--egg-base', out, 'build', '--build-base', out/'build', 'bdist_wheel', '--dist-dir', out], source)
+    own = ['egg_info', '--egg-base', out, 'build', '--build-base', out/'build'] # nothing is written beside the source
+    run(['setup.py', '--quiet', *own, 'bdist_wheel', '--dist-dir', out], source)
     return zipfile.ZipFile(next(out.glob('*.whl')))
 
 
@@ -37,7 +39,8 @@ def main():
         of_sdist = wheel(next((folder/'unpacked').iterdir()), folder/'sdist')
         files, expected = set(of_sdist.namelist()), set(of_tree.namelist())
         metadata = of_sdist.read(next(f for f in files if f.endswith('METADATA'))).decode()
-    wrong = [f'only in the wheel of the {where}: {f}' for where, some in (('working tree', expected - files), ('source distribution', files - expected)) for f in sorted(some)]
+    wrong = [f'only in the wheel of the working tree: {f}' for f in sorted(expected - files)]
+    wrong += [f'only in the wheel of the source distribution: {f}' for f in sorted(files - expected)]
     if not any('/pretrained/' in f for f in files): wrong.append('the wheel holds no pretrained weights')
     if 'Requires-Dist: jax' not in metadata: wrong.append('the wheel does not say that it needs jax')
     print('\n'.join(wrong) or f'a wheel built from the source distribution holds all {len(files)} files')

@@ -1,7 +1,8 @@
-"""Run every notebook as nbdev_test does, then import each module in a fresh process and lint it. Exits 1 when anything fails.
+"""Run every notebook as nbdev_test does, then import each module in a fresh process and lint it. Exits 1 on a failure.
 
-Each notebook runs in a process of its own, two at a time, the longest first. There is no limit for all of them together: a notebook
-whose cell does not end within ten minutes is stopped and named, with the line where it stood, and the others go on."""
+Each notebook runs in a process of its own, two at a time, the longest first. There is no limit for all of them
+together: a notebook whose cell does not end within ten minutes is stopped and named, with the line where it stood, and
+the others go on."""
 import argparse
 import faulthandler
 import glob
@@ -28,7 +29,7 @@ preloaded = ['nbdev.test', 'matplotlib.pyplot', 'matplotlib_inline.backend_inlin
 def run_notebook(
     path, # notebook
     flags, # words of tst_flags whose cells run as well
-    report, # Connection: gets ('cell', number, first line) as each cell begins, and at the end ('end', passed, seconds)
+    report, # Connection: gets ('cell', number, first line) as each cell begins, ('end', passed, seconds) at the end
 ): # None; exits 1 when a cell failed
     "nbdev's own test of one notebook, with a word to the parent at each cell."
     os.setsid() # what the notebook starts can be stopped with it
@@ -48,7 +49,8 @@ def run_notebook(
     nbdev.test.CaptureShell = ReportingShell
     cfg = get_config()
     os.chdir(cfg.nbs_path)
-    passed, seconds = nbdev.test.test_nb(path, skip_flags=cfg.tst_flags.split(), force_flags=flags.split(), do_print=True, basepath=cfg.config_path)
+    passed, seconds = nbdev.test.test_nb(path, skip_flags=cfg.tst_flags.split(), force_flags=flags.split(),
+                                         do_print=True, basepath=cfg.config_path)
     report.send(('end', passed, seconds))
     if not passed: sys.exit(1)
 
@@ -129,7 +131,7 @@ def run_all(
     stall, # seconds without a finished cell
     workers, # how many run at the same time
 ): # list of Run, all over
-    "Run notebooks, each in a fresh process forked from one that has imported the large libraries (and nothing of this package)."
+    "Run notebooks, each in a process forked from one that has imported the large libraries, and nothing of this package."
     context = multiprocessing.get_context('forkserver' if sys.platform == 'linux' else 'spawn')
     if sys.platform == 'linux': context.set_forkserver_preload(preloaded)
     waiting, running, over = list(paths), [], []
@@ -151,7 +153,9 @@ def find(
     "The notebooks that nbdev_test would run."
     from nbdev.doclinks import nbglob
     if path is None: found = nbglob(as_path=True)
-    else: found = [Path(p) for name in glob.glob(path, root_dir=root) for p in (sorted((root/name).glob('*.ipynb')) if (root/name).is_dir() else [root/name])]
+    else:
+        named = [root/name for name in glob.glob(path, root_dir=root)]
+        found = [p for n in named for p in (n.glob('*.ipynb') if n.is_dir() else [n])]
     found = sorted({p.absolute() for p in found if p.suffix == '.ipynb' and p.name[0] not in '_.'})
     return [p for p in found if not (p.parent/'.notest').exists()]
 
@@ -159,7 +163,7 @@ def find(
 def longest_first(
     paths, # notebooks
 ): # the same, sorted
-    "By the time that each took when it last passed here; those that never did come first, those with the most code before the others."
+    "By the time each took when it last passed here; those that never did come first, the most code before the others."
     try: known = json.loads(timings.read_text())
     except (OSError, ValueError): known = {}
     def code(path): return sum(len(''.join(c['source'])) for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code')
@@ -220,8 +224,8 @@ def test_modules(): # None or what went wrong
     for module, error in failed: print(f'import {module}:\n{error}\n', file=sys.stderr)
     print(f'{len(modules) - len(failed)} of {len(modules)} modules import in a fresh process')
     rules = ['--select', 'E9,F63,F7,F82'] # syntax, undefined names
-    lint = subprocess.run([Path(sys.executable).parent/'ruff', 'check', '--isolated', '--no-cache', '--quiet', *rules, '--output-format', 'concise',
-                           'spherical_cnn', 'tools', 'setup.py'], cwd=root).returncode
+    ruff = [Path(sys.executable).parent/'ruff', 'check', '--isolated', '--no-cache', '--quiet', *rules]
+    lint = subprocess.run([*ruff, '--output-format', 'concise', 'spherical_cnn', 'tools', 'setup.py'], cwd=root).returncode
     if failed: return f'{len(failed)} modules do not import alone: ' + ', '.join(m for m, _ in failed)
     if lint: return 'ruff found faults, listed above'
 
