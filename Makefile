@@ -4,6 +4,9 @@
 MAKEFLAGS += --no-print-directory
 .PHONY: help demo test lab docs bench export clean
 
+# data made ready and compiled programs: beside .venv, not in the home folder
+export SPHERICAL_CNN_CACHE ?= $(CURDIR)/.cache
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 FIND_PYTHON = for p in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
@@ -35,7 +38,7 @@ export: .venv/.stamp-dev ## notebooks to package and README, notebooks cleaned
 	@$(BIN)/python tools/refresh.py --titles && $(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py
 
 clean: ## remove what was built; .venv and runs stay
-	rm -rf _docs _proc _site_src build dist .ruff_cache nbs/nbdev.yml
+	rm -rf _docs _proc _site_src build dist .ruff_cache .cache/jax nbs/nbdev.yml
 	find nbs spherical_cnn tools -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 # A stamp is written last, so that an interrupted install is taken up again.

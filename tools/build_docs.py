@@ -1,6 +1,7 @@
 """Build the site into _docs, without Quarto: nbdev processes the notebooks, smalldocs lays out the pages, and the rest is mended here.
 Mathematics (KaTeX) and molecules (3Dmol.js) come from npm once and stand beside the pages: the site asks nothing of other hosts."""
 import argparse
+import ast
 import inspect
 import json
 import re
@@ -93,6 +94,65 @@ def rescue_prose(
     return True
 
 
+def pieces(
+    source, # of an exported cell
+    documented, # names of functions and classes that have a heading of their own
+): # {name: its part of the source}, in order
+    "Cut a cell so that each documented function or class ends a part; what stands between goes with the next one."
+    lines, parts, begin = source.splitlines(), {}, 0
+    for node in ast.parse(source).body:
+        if getattr(node, 'name', None) not in documented or node.end_lineno <= begin: continue
+        parts[node.name] = lines[begin:node.end_lineno]
+        begin = node.end_lineno
+    if parts: parts[next(reversed(parts))] += lines[begin:]
+    return {name: '\n'.join(part).strip() for name, part in parts.items()}
+
+
+def shown_name(
+    cell, # of a processed notebook
+): # 'forward' where nbdev shows SpinTransform.forward there, None elsewhere
+    "What a cell that nbdev has added documents."
+    found = re.search(r'^show_doc\(([\w.]+)', ''.join(cell['source']), re.M)
+    return found and cell.get('has_sd') and found[1].split('.')[-1]
+
+
+def heading_only(
+    cell, # of show_doc, changed in place
+): # the cell
+    "Keep the link and the heading: signature and explanation stand in the source below it."
+    for output in cell['outputs']:
+        text = ''.join(output.get('data', {}).get('text/markdown', ''))
+        head = re.match(r'(?s).*?^#+ .*?$', text, re.M)
+        if head: output['data']['text/markdown'] = head[0]
+    return cell
+
+
+def source_once(
+    page, # processed notebook, rewritten
+): # None
+    "Show the source of each exported function once, below its heading: nbdev shows the signature twice, cells whole."
+    notebook = json.loads(page.read_text())
+    cells, old = [], notebook['cells']
+    while old:
+        cell = old.pop(0)
+        source = ''.join(cell['source'])
+        if '#| code-summary: "Exported source"' not in source:
+            cells.append(cell)
+            continue
+        options = ''.join(re.findall(r'^#\|.*\n', source, re.M))
+        own = re.findall(r'^(?:def|class|async def) (\w+)', source, re.M)
+        around = [cells.pop()] if cells and shown_name(cells[-1]) in own else [] # the last one; the others follow
+        while old and shown_name(old[0]) in own: around.append(old.pop(0))
+        docs_of = {shown_name(c): c for c in around}
+        parts = pieces(re.sub(r'^#\|.*\n', '', source, flags=re.M), docs_of)
+        cells += [doc for name, doc in docs_of.items() if name not in parts]
+        if not parts: cells.append(cell)
+        for name, part in parts.items():
+            cells += [heading_only(docs_of[name]), cell | dict(id=f"{cell['id']}-{name}", source=options + part)]
+    notebook['cells'] = cells
+    page.write_text(json.dumps(notebook))
+
+
 def stage_site():
     "nbdev's processed notebooks in _site_src, each under the name of its page ('02_grid' becomes 'grid'), links within the site relative."
     cfg = get_config()
@@ -102,6 +162,7 @@ def stage_site():
     shutil.copytree(proc_nbs(force=True, n_workers=2), stage, ignore=shutil.ignore_patterns('_*.yml.bak', '.*'))
     rescued = [p.name for p in sorted(stage.glob('*.ipynb')) if rescue_prose(p)]
     if rescued: print(f"note: prose below the title in the first cell of {', '.join(rescued)}: kept here, but Quarto would lose it; tools/refresh.py --titles moves it")
+    for page in stage.glob('*.ipynb'): source_once(page)
     pages = {p.name: re.sub(r'^\d+[a-z]?_', '', p.name) for p in stage.glob('*.ipynb')}
     if len(set(pages.values())) < len(pages): sys.exit(f'build_docs: two notebooks would make the same page: {sorted(pages)}')
     for file in [*stage.glob('*.ipynb'), *stage.glob('*.yml')]:
