@@ -18,19 +18,17 @@ import numpy as np
 from ase.data import atomic_masses
 from flax import nnx
 
+from ..harmonics.arrays import contract
 from ..harmonics.grid import Grid
-from ..harmonics.folding import contract
-from ..harmonics.transform import SpinTransform
-from .sphere import ELEMENTS, coulomb_coefficients, molecule_coefficients, neighbour_table
-from ..nn.activation import GatedActivation, MagnitudeThreshold, PhaseCollapse, magnitude
+from ..harmonics.rows import to_rows
+from ..nn.activation import GatedActivation, MagnitudeThreshold, PhaseCollapse, modulus
 from ..nn.block import ConvBlock, ResidualBlock
+from ..nn.network import ACTIVATIONS
 from ..nn.normalization import SpectralBatchNorm
-from ..nn.pooling import spatial_pool
-from ..nn.rows import has_rows, modulus, real_rows, row_block, row_conv_block, row_norm, row_residual, row_synthesis, sample_collapse
+from ..nn.pooling import SpatialPooling
+from .sphere import ELEMENTS, coulomb_coefficients, molecule_coefficients, neighbour_table
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-7
-ACTIVATIONS = dict(phase_collapse=PhaseCollapse, gated=GatedActivation, magnitude=MagnitudeThreshold)
-
 @dataclass(frozen=True)
 class MoleculeModelConfig:
     "What a molecule model is made of"
@@ -72,51 +70,33 @@ class MoleculeModelConfig:
         return Grid(rows + rows % 2, rows + rows % 2, 'poles') if self.grid == 'poles' else Grid(rows, 2 * rows, 'gauss')
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-10
-class SpatialPooling(nnx.Module):
-    "Coefficients to coefficients of half the degrees by averages of samples (Esteves et al. 2020): the comparison of Table 6"
-    def __init__(self, grid:Grid, lmax:int, spins:tuple):
-        self.grid, self.outward = grid, SpinTransform(grid, lmax, spins)
-        self.inward = SpinTransform(Grid(grid.nlat//2, grid.nlon//2, grid.kind), lmax//2, spins)
-    def __call__(self, coefficients:jax.Array)->jax.Array: return self.inward.forward(spatial_pool(self.outward.inverse(coefficients), self.grid)[0])
-
 class Encoder(nnx.Module):
-    "Spherical CNN of one atom: input coefficients to a vector, appendix A.1.1 of the paper"
+    "Spherical CNN of one atom: input rows to a vector, appendix A.1.1 of the paper"
     def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
         (n, channels), *rest = config.layers
-        inputs, spins, activation = config.inputs, (0, 1), ACTIVATIONS[config.activation]
-        self.area = tuple((config.grid_for(rest[-1][0]).weights / (4*np.pi)).tolist())
-        self.normalize = SpectralBatchNorm((0,), inputs, config.momentum, affine=False)
-        self.first = ConvBlock(config.grid_for(n), n//2 - 1, (0,), spins, inputs, channels, config.filter_params, activation=activation, rngs=rngs)
+        spins = (0, 1)
+        options = dict(activation=ACTIVATIONS[config.activation], momentum=config.momentum, rngs=rngs)
+        self.normalize = SpectralBatchNorm((0,), config.inputs, config.momentum, affine=False)
+        self.first = ConvBlock(config.grid_for(n), n//2 - 1, (0,), spins, config.inputs, channels, config.filter_params, **options)
         blocks, pools = [], []
         for k, (m, wide) in enumerate(rest):
             out = (0,) if k == len(rest) - 1 else spins
             params = config.filter_params and min(config.filter_params, m//2)
             pools.append(SpatialPooling(config.grid_for(n), n//2 - 1, spins) if config.pooling == 'spatial' and m < n else None)
-            blocks.append(ResidualBlock(config.grid_for(n), config.grid_for(m), spins, out, channels, wide, n//2 - 1, m//2 - 1, params, activation=activation, rngs=rngs))
+            blocks.append(ResidualBlock(config.grid_for(n), config.grid_for(m), spins, out, channels, wide, n//2 - 1, m//2 - 1, params, **options))
             n, channels = m, wide
         self.blocks, self.pools = nnx.List(blocks), nnx.List(pools)
-        self.rows = all(map(has_rows, (self.first, *blocks))) and not any(pool is not None for pool in pools)
+        self.area = tuple((config.grid_for(n).weights / (4*np.pi)).tolist())
 
-    def __call__(self, coefficients:jax.Array, mask:jax.Array)->jax.Array:
-        "(atoms, ell, m, 1, input channels) of real functions to (atoms, channels) real; mask (atoms,) is False for padding"
-        return self.by_rows(real_rows(coefficients), mask) if self.rows else self.by_squares(coefficients, mask)
-
-    def by_rows(self, x:jax.Array, mask:jax.Array)->jax.Array:
-        "The same from rows (row, atoms, input channels), through the products of notebook 16"
-        x = row_conv_block(self.first, row_norm(self.normalize, x, mask), mask)
-        for block in self.blocks[:-1]: x = row_block(block, x, mask)
-        last = self.blocks[-1]; grid = last.transform.grid
-        size = modulus(*sample_collapse(last.activation, *row_synthesis(row_residual(last, x, mask), grid, 0)))
-        return contract('i,iac->ac', np.tile(np.array(self.area, size.dtype), grid.nlon), size)
-
-    def by_squares(self, coefficients:jax.Array, mask:jax.Array)->jax.Array:
-        "The same through the layers of notebooks 10 to 14, whatever the activation and the pooling"
-        c = self.first.coefficients(self.normalize(coefficients, mask), mask)
-        for k, (block, pool) in enumerate(zip(self.blocks, self.pools), 1):
-            if pool is not None: c = pool(c)
-            c = block.coefficients(c, mask) if k < len(self.blocks) else block.to_maps(c, mask)
-        maps = c
-        return contract('aijsc,i->ac', magnitude(maps), np.array(self.area, maps.real.dtype))
+    def __call__(self, x:jax.Array, mask:jax.Array)->jax.Array:
+        "Rows (row, atoms, 1, 1, input channels) of real functions to (atoms, channels) real; mask (atoms,) is False for padding"
+        x = self.first.rows(self.normalize.rows(x, mask), mask)
+        for pool, block in zip(self.pools, self.blocks):
+            if pool is not None: x = pool.rows(x)
+            if block is not self.blocks[-1]: x = block.rows(x, mask)
+        (y,) = self.blocks[-1].samples(x, mask)
+        size = modulus(y)[..., 0, :]
+        return contract('i,jiac->ac', np.array(self.area, size.dtype), size)
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-12
 def molecule_sum(x:jax.Array, batch:dict)->jax.Array: # (atoms, k) -> (molecules, k)
@@ -198,7 +178,7 @@ class MoleculeModel(nnx.Module):
         c = self.config
         atoms, lmax = (batch['numbers'], batch['positions'], batch['neighbours'], batch['valid']), c.layers[0][0]//2 - 1
         coefficients = coulomb_coefficients(*atoms, lmax, c.elements) if c.representation == 'coulomb' else molecule_coefficients(*atoms, lmax, c.elements, c.powers)
-        vectors = self.encoder(coefficients, batch['atom_mask'])
+        vectors = self.encoder(to_rows(coefficients)[..., :1, :], batch['atom_mask'])
         return self.readout(vectors if self.attention is None else self.attention(vectors, batch), batch)
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-19

@@ -20,7 +20,7 @@ from scipy.special import eval_legendre
 
 from ..harmonics.functions import direction_harmonics
 from ..harmonics.grid import Grid
-from ..harmonics.folding import contract
+from ..harmonics.arrays import contract
 
 # %% ../../nbs/30_molecule_sphere.ipynb #cell-7
 ELEMENTS = (1, 6, 7, 8, 9)                                     # H C N O F, the elements of QM9
