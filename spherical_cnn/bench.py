@@ -28,9 +28,10 @@ from typing import Callable, NamedTuple
 import jax
 import numpy as np
 
-from .harmonics.folding import Folding, keep_freed_memory, ring_analysis, ring_table
+from .harmonics.folding import Rings
 from .harmonics.grid import Grid
-from .harmonics.transform import SpinTransform, sign
+from .harmonics.tables import sign
+from .harmonics.transform import SpinTransform
 from .testing import float64, relative_error
 
 # %% ../nbs/50_speed.ipynb #cell-6
@@ -67,7 +68,7 @@ def product_operations(n:int, maps:int)->float:
     return 2. * 2 * maps * 1.5 * (n//2)**2 * n
 
 def ring_operations(n:int, maps:int)->float:
-    "Real multiplications and additions of the folded matrix along the rings, Eq. (2) of notebook 04b, both spins"
+    "Real multiplications and additions of the folded matrix along the rings, both spins"
     return 2. * 2 * (2*maps) * n * 2 * (n//2) * (n//2)
 
 def floor_calls(n:int, maps:int)->dict: # name -> function without arguments
@@ -121,7 +122,7 @@ def peer_problem(
     lmax:int,  # top degree
     maps:int,  # of each of the spins 0 and 1
 )->tuple[np.ndarray, np.ndarray]: # (lat, lon, spin, maps) and (ell, m, spin, maps), complex64
-    "Random coefficients with |m| <= l, and their maps: by our inverse in float64, which notebook 05b holds against ducc0"
+    "Random coefficients with |m| <= l, and their maps: by our inverse in float64, which notebook 07 holds against ducc0"
     c = (np.random.default_rng(0).normal(size=(lmax + 1, 2*lmax + 1, 2, maps, 2)) @ [1, 1j]).astype('complex64')
     l, m, s = np.arange(lmax + 1)[:, None, None], abs(np.arange(-lmax, lmax + 1))[:, None], np.arange(2)
     c *= ((m <= l) & (s <= l))[..., None]
@@ -278,7 +279,7 @@ def peer_errors(peer:Peer, n:int, maps:int)->tuple[float, float]:
 
 # %% ../nbs/50_speed.ipynb #cell-29
 def method_peers(n:int, maps:int)->dict: # name -> Peer
-    "The methods of notebook 05 on the same random maps"
+    "The methods of notebook 09c on the same random maps"
     grid, methods = Grid.equiangular(n), {}
     f, c = (jax.numpy.asarray(x[None]) for x in peer_problem(grid, n//2 - 1, maps))
     for method, longitude in (('auto', 'auto'), ('auto', 'fft'), ('wigner', 'fft'), ('wigner_half', 'fft'), ('on_the_fly', 'fft')):
@@ -295,7 +296,6 @@ def bench_transforms(
     peers:bool=False,                      # other libraries as well
 )->list: # rows
     "Median times of forward and inverse for each method, float32, lmax = n/2 - 1"
-    keep_freed_memory()
     rows, stamp = [], datetime.now(timezone.utc).isoformat(timespec='seconds')
     for n in sizes:
         every = method_peers(n, maps)
@@ -344,10 +344,10 @@ def bench_rings(sizes:tuple=(256, 512, 768), maps:int=32, rings:int=64, repeats:
         lmax = n//2 - 1
         f = jax.numpy.asarray((np.random.default_rng(0).normal(size=(1, rings, n, 1, maps, 2)) @ [1, 1j]).astype('complex64'))
         E = jax.numpy.asarray(np.exp(-2j*np.pi*np.outer(np.arange(-lmax, lmax + 1), np.arange(n))/n).astype('complex64'))
-        T = lambda longitude: Folding(rings, n, lmax, (), longitude, 'analysis')
-        run = jax.jit(lambda f, ring, longitude: ring_analysis(f, ring, T(longitude)), static_argnames='longitude')
+        y = jax.numpy.stack([f.real, f.imag], -2)[:, :, :, 0].transpose(2, 1, 0, 3, 4)
+        engines = {how: Rings(n, lmax, how) for how in ('fft', 'quarters')}
+        run = {how: jax.jit(partial(engine.analysis, y, *(jax.numpy.asarray(t, 'float32') for t in engine.tables(False)))) for how, engine in engines.items()}
         plain = jax.jit(lambda f: jax.numpy.einsum('mj,bijsc->bimsc', E, f, precision='highest'))
-        one, table = np.ones((), 'float32'), jax.numpy.asarray(ring_table(n, lmax).astype('float32'))
-        seconds = interleaved({'FFT': partial(run, f, one, longitude='fft'), 'matrix': partial(plain, f), 'folded matrix': partial(run, f, table, longitude='matrix')}, repeats)
+        seconds = interleaved({'FFT': run['fft'], 'matrix': partial(plain, f), 'folded matrix': run['quarters']}, repeats)
         rows.append(dict(n=n, **{k: round(1e3*float(np.median(v)), 2) for k, v in seconds.items()}))
     return rows

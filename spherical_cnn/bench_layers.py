@@ -19,7 +19,6 @@ import numpy as np
 from flax import nnx
 
 from .bench import append_rows, device_name, interleaved
-from .harmonics.folding import keep_freed_memory
 from .harmonics.grid import Grid
 from .harmonics.transform import SpinTransform
 from .nn.block import ResidualBlock
@@ -76,7 +75,7 @@ def layer_call(
     return jax.jit(both).lower(*args).compile(), args
 
 # %% ../nbs/50b_layer_speed.ipynb #cell-12
-LAYERS = (('convolution', 32, 32), ('convolution', 64, 64), ('block', 32, 32), ('block', 64, 64), ('block', 64, 32))
+LAYERS = (('convolution', 32, 32), ('convolution', 64, 64), ('block', 32, 32), ('block', 64, 64), ('block', 64, 32), ('block', 128, 128))
 
 def bench_layers(
     out:Path=Path('bench/layers.csv'), # rows are appended
@@ -86,16 +85,16 @@ def bench_layers(
     layers:tuple=LAYERS,               # (layer, n in, n out)
 )->list: # rows
     "Median times, forward and backward, in milliseconds and in U, with the floor and the temporary memory"
-    keep_freed_memory()
     a, rows, stamp = jnp.ones((2048, 2048)), [], datetime.now(timezone.utc).isoformat(timespec='seconds')
     product = jax.jit(lambda a: jnp.matmul(a, a, precision='highest'))
     for layer, n_in, n_out in layers:
-        compiled, args = layer_call(layer, n_in, n_out, batch, channels)
+        maps = max(1, batch//4) if n_in > 64 else batch          # as many numbers as at n = 64
+        compiled, args = layer_call(layer, n_in, n_out, maps, channels)
         seconds = interleaved({'product': lambda: product(a), 'layer': lambda: compiled(*args)}, repeats)
         unit, t = (float(np.median(seconds[k])) for k in ('product', 'layer'))
-        floor = floor_operations(layer, n_in, n_out, batch, channels) / UNIT
+        floor = floor_operations(layer, n_in, n_out, maps, channels) / UNIT
         memory = compiled.memory_analysis()
-        rows.append(dict(time=stamp, device=device_name(), layer=layer, n_in=n_in, n_out=n_out, batch=batch, channels=channels, ms=round(1e3*t, 2), product_ms=round(1e3*unit, 2), in_products=round(t/unit, 3),
+        rows.append(dict(time=stamp, device=device_name(), layer=layer, n_in=n_in, n_out=n_out, batch=maps, channels=channels, ms=round(1e3*t, 2), product_ms=round(1e3*unit, 2), in_products=round(t/unit, 3),
                          floor_in_products=round(floor, 3), ratio_to_floor=round(t/unit/floor, 2), temporary_mb=round(memory.temp_size_in_bytes/1e6, 1) if memory else None))
     append_rows(out, rows)
     return rows

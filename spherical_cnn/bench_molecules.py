@@ -20,7 +20,6 @@ from flax import nnx
 
 from .bench import append_rows, device_name, interleaved
 from .bench_layers import UNIT, mixing_operations, transform_operations
-from .harmonics.folding import keep_freed_memory
 from .harmonics.rotation import random_angles, rotation_matrix
 from .molecules.model import MoleculeModel, MoleculeModelConfig, pack
 from .molecules.qm9 import Molecules, load_qm9, split_indices
@@ -44,9 +43,9 @@ def encoder_operations(config:MoleculeModelConfig, atoms:int)->float:
     return total
 
 # %% ../nbs/50c_molecule_speed.ipynb #cell-10
-def gradient_call(config:MoleculeModelConfig, molecules:list, atoms:int, rows:bool=True)->tuple: # compiled function, its arguments
-    "Loss and gradient of a batch by all parameters; rows False: through the layers of notebooks 10 to 14"
-    model = MoleculeModel(config, rngs=nnx.Rngs(0)); model.train(); model.encoder.rows &= rows
+def gradient_call(config:MoleculeModelConfig, molecules:list, atoms:int)->tuple: # compiled function, its arguments
+    "Loss and gradient of a batch by all parameters"
+    model = MoleculeModel(config, rngs=nnx.Rngs(0)); model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     def both(params, rest, batch):
         def loss(params):
@@ -63,21 +62,20 @@ def bench_molecules(
     repeats:int=7,
 )->list: # rows
     "Forward and backward pass of a preset, in seconds, in U and in molecules a second"
-    keep_freed_memory()
     data, rows, stamp = load_qm9(), [], datetime.now(timezone.utc).isoformat(timespec='seconds')
     a, product = jnp.ones((2048, 2048)), jax.jit(lambda a: jnp.matmul(a, a, precision='highest'))
     order = split_indices(1)[0]; largest = int(data.counts.argmax())
     for count in batches:
         molecules = [data[largest]] if count == 1 else [data[i] for i in order[:count]]
         atoms = sum(len(n) for n, _ in molecules); config = PRESETS[name].model
-        calls = {way: gradient_call(config, molecules, atoms, way == 'rows') for way in ('rows', 'squares')}
+        calls = {'rows': gradient_call(config, molecules, atoms)}
         seconds = interleaved({'product': lambda: product(a)} | {way: (lambda f=f, args=args: f(*args)) for way, (f, args) in calls.items()}, repeats)
         unit, floor = float(np.median(seconds['product'])), encoder_operations(config, atoms)/UNIT
         for way, (compiled, _) in calls.items():
             t, memory = float(np.median(seconds[way])), compiled.memory_analysis()
             rows.append(dict(time=stamp, device=device_name(), preset=name, way=way, molecules=count, atoms=atoms, seconds=round(t, 4), product_ms=round(1e3*unit, 2), in_products=round(t/unit, 2), floor_in_products=round(floor, 2), ratio_to_floor=round(t/unit/floor, 2),
                              molecules_per_second=round(count/t, 2), temporary_mb=round(memory.temp_size_in_bytes/1e6) if memory else None))
-        append_rows(out, rows[-2:])
+        append_rows(out, rows[-1:])
     return rows
 
 def molecule_table(rows:list)->str:

@@ -339,8 +339,8 @@ def main(
     else:
         print(f"spherical-cnn: error: unknown command {' '.join(args[:2])!r}, expected one of {', '.join(' '.join(w) for w in COMMANDS)}", file=sys.stderr); return 2
     if not {'-h', '--help'} & set(args):
-        from spherical_cnn.harmonics.folding import keep_freed_memory
-        keep_freed_memory()                          # notebook 04b: no page faults in what runs for long
+        from spherical_cnn.harmonics.arrays import compilation_cache
+        compilation_cache()                          # notebook 08: programs compiled once are kept
     try: return tyro.cli(command, prog=' '.join(('spherical-cnn', *words)), args=args[len(words):]) or 0
     except KeyboardInterrupt: print('spherical-cnn: interrupted', file=sys.stderr); return 130
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:

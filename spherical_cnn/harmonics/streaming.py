@@ -87,7 +87,7 @@ def _walk(
     state = carry, jnp.zeros_like(start), jnp.zeros_like(start), count
     return jax.lax.fori_loop(first.min(), len(steps[0]), degree, state)[0]
 
-# %% ../../nbs/09b_streaming.ipynb #a149b7b0
+# %% ../../nbs/09b_streaming.ipynb #75c4c7b5
 def _to_state(
     pair:jax.Array, # (2, orders 0 to lmax, ...): of m and of -m
 )->jax.Array:       # (groups, 2 _ORDERS, ...)
@@ -98,7 +98,7 @@ def _to_state(
     states = padded.reshape(2, groups, _ORDERS, *pair.shape[2:])
     return jnp.concatenate([states[0], states[1]], 1)
 
-# %% ../../nbs/09b_streaming.ipynb #5bb5938b
+# %% ../../nbs/09b_streaming.ipynb #c9bd4f06
 def _from_state(
     states:jax.Array, # (groups, 2 _ORDERS, ...)
     lmax:int,         # top order
@@ -107,7 +107,7 @@ def _from_state(
     halves = jnp.stack([states[:, :_ORDERS], states[:, _ORDERS:]])
     return halves.reshape(2, -1, *states.shape[2:])[:, :lmax + 1]
 
-# %% ../../nbs/09b_streaming.ipynb #637a62ff
+# %% ../../nbs/09b_streaming.ipynb #57fc01ec
 def _by_parity(
     F:jax.Array,     # (orders, rings, ...)
     nodes:jax.Array, # (2, nodes, rings): for even and odd m + s
@@ -120,12 +120,12 @@ def _by_parity(
     odd = jnp.pad(odd, [(0, len(even) - len(odd))] + [(0, 0)]*(F.ndim - 1))
     return jnp.stack([even, odd], 1).reshape(-1, *even.shape[1:])[:len(F)]
 
-# %% ../../nbs/09b_streaming.ipynb #201d690f
+# %% ../../nbs/09b_streaming.ipynb #31632f4e
 def _two_parts(x:jax.Array)->jax.Array: # (..., part, channel)
     "Real functions get an imaginary part of zeros"
     return x if x.shape[-2] == 2 else jnp.concatenate([x, jnp.zeros_like(x)], -2)
 
-# %% ../../nbs/09b_streaming.ipynb #10e39c0f
+# %% ../../nbs/09b_streaming.ipynb #18dfbdb7
 def _rows_of_orders(
     plus:jax.Array,  # (m, l, b, part, channel): c_l,m for m >= 0
     minus:jax.Array, # c_l,-m
@@ -139,7 +139,7 @@ def _rows_of_orders(
     negative = place(m < 0, plus.ndim, 0)
     return size*jnp.where(negative, turn(plus - sign*minus), plus + sign*minus)
 
-# %% ../../nbs/09b_streaming.ipynb #6b1eeee9
+# %% ../../nbs/09b_streaming.ipynb #ef01dcc2
 def _orders_of_rows(
     x:jax.Array, # (row, b, part, channel)
     lmax:int,    # top degree
@@ -153,7 +153,7 @@ def _orders_of_rows(
     V = V * place((m > 0) + 0*l, U.ndim, 0, 1).astype(x.dtype)
     return size*(U - V), size*sign*(U + V)
 
-# %% ../../nbs/09b_streaming.ipynb #e4b0f742
+# %% ../../nbs/09b_streaming.ipynb #a6e8c44c
 @dataclass(frozen=True)
 class Streaming:
     "Engine of one spin that holds no table over degrees: the recurrence runs inside it"

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ACTIVATIONS', 'MoleculeModelConfig', 'SpatialPooling', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt',
-           'SetReadout', 'AtomTransformer', 'MoleculeModel', 'pack']
+__all__ = ['MoleculeModelConfig', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt', 'SetReadout', 'AtomTransformer',
+           'MoleculeModel', 'pack']
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-4
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from flax import nnx
 from ..harmonics.arrays import contract
 from ..harmonics.grid import Grid
 from ..harmonics.rows import to_rows
-from ..nn.activation import GatedActivation, MagnitudeThreshold, PhaseCollapse, modulus
+from .sphere import ELEMENTS, coulomb_coefficients, molecule_coefficients, neighbour_table
+from ..nn.activation import modulus
 from ..nn.block import ConvBlock, ResidualBlock
 from ..nn.network import ACTIVATIONS
 from ..nn.normalization import SpectralBatchNorm
 from ..nn.pooling import SpatialPooling
-from .sphere import ELEMENTS, coulomb_coefficients, molecule_coefficients, neighbour_table
 
 # %% ../../nbs/32_molecule_model.ipynb #cell-7
 @dataclass(frozen=True)

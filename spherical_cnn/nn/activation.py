@@ -51,12 +51,12 @@ def modulus(
     "|y|, with derivative 0 where y is 0"
     return jax.checkpoint(_modulus)(y)
 
-# %% ../../nbs/11_activation.ipynb #21cc92d3
+# %% ../../nbs/11_activation.ipynb #04a432ca
 def magnitude(
-    x:jax.Array, # (..., channel) complex
+    x:jax.Array, # complex, of any shape
 )->jax.Array:    # real, of the same shape
     "|x| of complex numbers, with a finite gradient everywhere"
-    return modulus(split_parts(x))[..., 0, :]
+    return modulus(split_parts(x[..., None]))[..., 0, 0]
 
 # %% ../../nbs/11_activation.ipynb #b67a825a
 class Activation(nnx.Module):
