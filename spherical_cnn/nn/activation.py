@@ -61,6 +61,11 @@ def magnitude(
 # %% ../../nbs/11_activation.ipynb #b67a825a
 class Activation(nnx.Module):
     "What the activations share: on_samples acts on each sample, maps and rows are brought to samples and back"
+    def __init__(self,
+        spins:tuple,   # spins of the features
+        channels:int): # channels, in and out
+        self.spins, self.channels = tuple(spins), channels
+
     def check(self, samples:tuple)->None:
         "Refuse samples of other spins or channels"
         got = len(samples), samples[0].shape[-1]
