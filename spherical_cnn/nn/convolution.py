@@ -52,7 +52,7 @@ def check_rows(
     spins:tuple,       # spins the layer was made for
     channels:int,      # channels the layer was made for
     lmax:int=None,     # top degree the layer was made for; None: any
-    dtype='float32',   # of the parameters
+    dtype=None,        # of the parameters; None: any
 )->None:
     "Errors that name the layer, what it expected and what it got"
     if x.ndim != 5: raise ValueError(f'{layer}: expected rows (row, b, spin, part, channel), got an array of shape {x.shape}')
@@ -60,7 +60,7 @@ def check_rows(
         raise ValueError(f'{layer}: expected coefficients up to degree lmax {lmax}, {(lmax + 1)**2} rows, got {len(x)} rows, lmax {lmax_of_rows(x)}')
     if x.shape[2] != len(spins) or x.shape[4] != channels:
         raise ValueError(f'{layer}: expected {len(spins)} spins {tuple(spins)} and {channels} channels, got {x.shape[2]} and {x.shape[4]}')
-    if jnp.finfo(x.dtype).bits > jnp.finfo(dtype).bits:
+    if dtype is not None and jnp.finfo(x.dtype).bits > jnp.finfo(dtype).bits:
         raise TypeError(f'{layer}: got {x.dtype} features, its parameters are of {jnp.finfo(dtype).bits} bits: cast one of the two')
 
 # %% ../../nbs/10_convolution.ipynb #60183fc9
