@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -126,6 +127,27 @@ def _to_real(a): # complex to a trailing axis of two
     a = np.asarray(a)
     return np.ascontiguousarray(np.stack([a.real, a.imag], -1) if a.dtype.kind=='c' else a)
 
+def _to_complex(a, dtype): # the inverse, as an array of the given type
+    return jnp.asarray(a[..., 0] + 1j*a[..., 1] if np.dtype(dtype).kind=='c' else a, dtype)
+
+# %% ../../nbs/20_training.ipynb #f5824d3a
+_STACKED = re.compile(r'(?<![^.])(\d+)_(\d+)(?![^.])') # a part of a name, of modules from the first to the last number
+
+def _names_in_file(name): # of a variable in the model -> list of str
+    "One name for each module that is stacked in it, in the order of the leading axes"
+    found = _STACKED.search(name)
+    if not found: return [name]
+    first, last = map(int, found.groups())
+    each = [f'{name[:found.start()]}{k}{name[found.end():]}' for k in range(first, last + 1)]
+    return [n for one in each for n in _names_in_file(one)]
+
+def _unstacked(name, a): # of a variable in the model, its array -> name in a file -> array
+    names, axes = _names_in_file(name), len(_STACKED.findall(name))
+    if not axes: return {name: a}
+    if a.ndim<axes or np.prod(a.shape[:axes])!=len(names): raise ValueError(f"{name} is the name of {len(names)} stacked arrays, got shape {a.shape}")
+    return dict(zip(names, a.reshape(len(names), *a.shape[axes:])))
+
+# %% ../../nbs/20_training.ipynb #81d80b17
 def save_weights(
     path, # of the .safetensors file
     model, # NNX module
@@ -133,7 +155,8 @@ def save_weights(
 ):
     "Parameters and statistics to one safetensors file, whole or not at all; OSError leaves an old file intact"
     from safetensors.numpy import save
-    arrays = {name: _to_real(v.get_value()) for name, (_, v) in _named(model).items()}
+    arrays = {}
+    for name, (_, v) in _named(model).items(): arrays |= _unstacked(name, _to_real(v.get_value()))
     write_whole(path, save(arrays, metadata=metadata or {}))
 
 # %% ../../nbs/20_training.ipynb #cell-25
@@ -144,20 +167,32 @@ def _read_safetensors(path): # arrays, metadata
         with safe_open(str(path), 'np') as f: return {k: f.get_tensor(k) for k in f.keys()}, dict(f.metadata() or {})
     except (SafetensorError, ValueError, OSError) as e: raise ValueError(f"{path} is no whole safetensors file: {e}") from None
 
+# %% ../../nbs/20_training.ipynb #ff813cce
+def _differences(
+    there, # name -> shape in a file
+    wanted, # name -> shape in a model
+): # list of str
+    "What does not fit"
+    differ = [f'{n} {s} only in the file' for n, s in there.items() if n not in wanted]
+    differ += [f'{n} {s} only in the model' for n, s in wanted.items() if n not in there]
+    return differ + [f'{n} {there[n]} in the file, {s} in the model' for n, s in wanted.items() if there.get(n, s)!=s]
+
+# %% ../../nbs/20_training.ipynb #b3f6cbcc
 def load_weights(
     path, # of a file of save_weights
     model, # NNX module with the same names and shapes; changed in place, unless there is an error
 )->dict: # the metadata, str to str
     "Parameters and statistics from a file; ValueError lists names and shapes that differ, or says that the file is damaged"
     arrays, metadata = _read_safetensors(path)
-    named = _named(model)
-    wanted = {n: _to_real(v.get_value()).shape for n, (_, v) in named.items()}
-    differ = [f'{n} {a.shape} only in the file' for n, a in arrays.items() if n not in wanted]
-    differ += [f'{n} {s} only in the model' for n, s in wanted.items() if n not in arrays]
-    differ += [f'{n} {arrays[n].shape} in the file, {s} in the model' for n, s in wanted.items() if n in arrays and arrays[n].shape!=s]
+    named = {name: (variable_path, v, _to_real(v.get_value())) for name, (variable_path, v) in _named(model).items()}
+    wanted = {n: a.shape for name, (_, _, value) in named.items() for n, a in _unstacked(name, value).items()}
+    differ = _differences({n: a.shape for n, a in arrays.items()}, wanted)
     if differ: raise ValueError(f"{path} does not fit the model: {'; '.join(differ)}")
-    def back(a, dtype): return jnp.asarray(a[..., 0] + 1j*a[..., 1] if np.dtype(dtype).kind=='c' else a, dtype)
-    nnx.update(model, nnx.from_flat_state([(p, v.replace(back(arrays[n], v.get_value().dtype))) for n, (p, v) in named.items()]))
+    found = []
+    for name, (variable_path, v, value) in named.items():
+        a = np.stack([arrays[n] for n in _names_in_file(name)]).reshape(value.shape)
+        found.append((variable_path, v.replace(_to_complex(a, v.get_value().dtype))))
+    nnx.update(model, nnx.from_flat_state(found))
     return metadata
 
 # %% ../../nbs/20_training.ipynb #cell-28
