@@ -8,9 +8,9 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 package = 'spherical_cnn'
-tools = {'testing', 'plotting'}
+tools = {'testing', 'plotting', 'cache'}
 may_import = { # sub-package or module: what its exported code may import of the package, besides itself
-    'testing': set(), 'plotting': set(), 'harmonics': tools, 'nn': tools | {'harmonics'}, 'train': tools,
+    'testing': set(), 'plotting': set(), 'cache': set(), 'harmonics': tools, 'nn': tools | {'harmonics'}, 'train': tools,
     'molecules': tools | {'harmonics', 'nn', 'train'}, 'weather': tools | {'harmonics', 'nn', 'train'},
     'bench': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather'},
     'bench_layers': tools | {'harmonics', 'nn', 'bench'},

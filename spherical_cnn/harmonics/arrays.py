@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['contract', 'place', 'LinearMap', 'linear_map', 'keep_freed_memory', 'cache_directory', 'compilation_cache',
-           'without_compilation_cache']
+__all__ = ['contract', 'place', 'LinearMap', 'linear_map', 'keep_freed_memory', 'compilation_cache', 'without_compilation_cache']
 
 # %% ../../nbs/08_arrays.ipynb #cell-4
 import contextlib
@@ -25,6 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from ..cache import cache_directory
 
 # %% ../../nbs/08_arrays.ipynb #cell-7
 contract = partial(jnp.einsum, precision='highest') # float32 throughout: what fast formats such as TF32 lose, 05 shows
@@ -144,11 +145,6 @@ def keep_freed_memory()->bool: # False where the C library offers no such settin
 
 # %% ../../nbs/08_arrays.ipynb #cell-47
 if os.environ.get('SPHERICAL_CNN_KEEP_MEMORY', '1') != '0': keep_freed_memory()
-
-# %% ../../nbs/08_arrays.ipynb #cell-51
-def cache_directory()->Path:
-    "$SPHERICAL_CNN_CACHE, or .cache/spherical_cnn in the home folder"
-    return Path(os.environ.get('SPHERICAL_CNN_CACHE') or Path.home()/'.cache'/'spherical_cnn')
 
 # %% ../../nbs/08_arrays.ipynb #cell-53
 def _processor()->str: # such as 'x86_64-2-1f3a9c0b77de'

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SYMBOLS', 'SPLITS', 'Molecules', 'geometry_fault', 'congruent_groups',
-           'Target', 'get_target', 'reference', 'atomization', 'cache_folder', 'packaged_csv', 'parse_csv',
-           'write_cache', 'read_cache', 'load_qm9', 'split_indices', 'check_parts', 'random_split', 'split_of',
-           'ElementRegression']
+           'Target', 'get_target', 'reference', 'atomization', 'packaged_csv', 'parse_csv', 'write_cache', 'read_cache',
+           'load_qm9', 'split_indices', 'check_parts', 'random_split', 'split_of', 'ElementRegression']
 
 # %% ../../nbs/31_qm9.ipynb #cell-4
+import contextlib
 import difflib
 import hashlib
 import json
@@ -26,6 +26,8 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+
+from ..cache import cache_file
 
 # %% ../../nbs/31_qm9.ipynb #cell-7
 @dataclass(frozen=True, eq=False)
@@ -150,10 +152,6 @@ def atomization(molecules:Molecules, name:str|Target)->np.ndarray:
     return molecules.targets[target.name] - reference(molecules, target)
 
 # %% ../../nbs/31_qm9.ipynb #cell-18
-def cache_folder()->Path:
-    "$SPHERICAL_CNN_CACHE, or .cache/spherical_cnn in the home folder"
-    return Path(os.environ.get('SPHERICAL_CNN_CACHE') or Path.home() / '.cache' / 'spherical_cnn')
-
 def packaged_csv()->list:
     "The three CSV files of the installed distribution qm9pack, checked against the checksums it was installed with"
     try: files = metadata.distribution('qm9pack').files or []
@@ -182,15 +180,17 @@ def parse_csv(paths:list)->Molecules:
 # %% ../../nbs/31_qm9.ipynb #cell-19
 def write_cache(path:Path, molecules:Molecules)->None:
     "One compressed file of arrays, complete or not at all"
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, 'wb') as f:
             np.savez_compressed(f, numbers=molecules.numbers.astype('int8'), positions=molecules.positions, counts=molecules.counts.astype('int16'), index=molecules.index, **({} if molecules.names is None else dict(names=np.array(molecules.names))),
                                 **{f'target_{k}': v for k, v in molecules.targets.items()}, **{f'unit_{k}': np.array(v) for k, v in molecules.units.items()})
         part.replace(path)
     except OSError as error: raise OSError(f'could not write the cache {path}: {error.strerror or error}. Nothing was left behind; set SPHERICAL_CNN_CACHE to a folder with space') from None
-    finally: part.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError): part.unlink()
 
 def read_cache(path:Path)->Molecules:
     "Molecules from a cache; ValueError if the file is not whole"
@@ -208,7 +208,7 @@ def load_qm9(
     cache:Path=None, # file of the cache; None: qm9.npz in the cache folder
 )->Molecules:        # 130,831 molecules by QM9 number, targets in the units of `units`
     "QM9 with its twelve targets, from the cache or from the installed package qm9pack"
-    path = Path(cache) if cache is not None else cache_folder() / 'qm9.npz'
+    path = Path(cache) if cache is not None else cache_file('qm9.npz')
     if path.exists():
         try:
             molecules = read_cache(path)

@@ -25,8 +25,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from ase.data import chemical_symbols
 
+from ..cache import cache_file
 from .files import Frame, MoleculeFileError, check_geometry, collect, file_frames, parse_atom
-from .qm9 import HARTREE_EV, EV_KCAL_MOL, TARGETS, Molecules, cache_folder, load_qm9, read_cache, write_cache
+from .qm9 import HARTREE_EV, EV_KCAL_MOL, TARGETS, Molecules, load_qm9, read_cache, write_cache
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-7
 ARCHIVE_ORDER = tuple(TARGETS)
@@ -228,7 +229,7 @@ def load_molecules(
     if kind_of(source) == 'qm9': return load_qm9()
     wanted = tuple(TARGETS) if unit is None and (target is None or target in TARGETS) else (target,)
     if wanted == (None,) or (unit is None and wanted[0] not in TARGETS): raise ValueError(f"{source}: a property of one's own needs its unit, e.g. --unit eV for {target!r}")
-    path = cache_folder() / f'{Path(source).name}-{source_digest(source, wanted, unit)}.npz'
+    path = cache_file(f'{Path(source).name}-{source_digest(source, wanted, unit)}.npz')
     if path.exists():
         try: return read_cache(path)
         except ValueError as error: print(f'{error}; it is built again', file=sys.stderr)
