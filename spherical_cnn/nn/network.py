@@ -35,7 +35,8 @@ def _check_stage(
     "Refuse a stage that cannot be built"
     if stage.channels < 1: raise ValueError(f'Stage: needs at least one channel, got {stage.channels}')
     if stage.oversampling < 1: raise ValueError(f'Stage: oversampling must be at least 1, got {stage.oversampling}')
-    if not 0 <= stage.momentum < 1: raise ValueError(f'Stage: momentum must be from 0 to less than 1, got {stage.momentum}')
+    if not 0 <= stage.momentum < 1:
+        raise ValueError(f'Stage: momentum must be from 0 to less than 1, got {stage.momentum}')
     for name, known in (('kind', KINDS), ('activation', tuple(ACTIVATIONS))):
         value = getattr(stage, name)
         if value not in known: raise ValueError(f'Stage: {name} must be one of {known}, got {value!r}')
@@ -141,7 +142,7 @@ def _two_parts(x:jax.Array)->jax.Array: # (row, b, spin, part, channel)
 
 # %% ../../nbs/15_network.ipynb #cell-25
 class Chain(nnx.Module):
-    "Stages one after the other, Eq. (15.1), on rows; equal neighbours run under one scan, with their parameters stacked"
+    "Stages one after the other, Eq. (15.1), on rows; equal neighbours run under one scan, their parameters stacked"
     def __init__(self,
         stages:list,       # of Stage
         channels_in:int,   # channels of the input
@@ -162,7 +163,9 @@ class Chain(nnx.Module):
         return [(a, b, self.blocks[str(a) if b - a == 1 else f'{a}_{b - 1}']) for a, b in runs]
 
     def rows(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
-        "(row, b, spin_in, part, channel_in) of any band limit to the rows of the last stage; mask (b,) is False for padding"
+        """(row, b, spin_in, part, channel_in) of any band limit to the rows of the last stage
+
+        mask (b,) is False for padding"""
         for start, stop, block in self.runs():
             stage = self.stages[start]
             x = resize_rows(x, stage.lmax)
@@ -182,12 +185,17 @@ class _AtBoundary:
                 SpinTransform(last.grid, last.lmax, self.spins_out, last.method))
 
     def coefficients(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
-        "(*batch, ell, m, spin_in, channel_in) of any band limit to (*batch, ell, m, spin_out, channel_out) of the last stage"
+        """(*batch, ell, m, spin_in, channel_in) of any band limit to (*batch, ell, m, spin_out, channel_out)
+
+        The result has the band limit of the last stage."""
         x = self.rows(to_rows(coefficients), None if mask is None else mask.reshape(-1))
         return from_rows(x, coefficients.shape[:-4])
 
     def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:
-        "(*batch, lat, lon, spin_in, channel_in) on the grid of the first stage to (*batch, lat, lon, spin_out, channel_out) on that of the last"
+        """(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out)
+
+        The input lies on the grid of the first stage, the output on that of the last.
+        mask (*batch,) is False for padding."""
         inward, outward = self.transforms()
         maps = inward.check_maps(maps)
         x = self.rows(inward.analysis(to_samples(maps)), None if mask is None else mask.reshape(-1))
@@ -204,10 +212,11 @@ def _check_mirror(
     "Refuse stages between which no skips can run"
     sizes = [(s.grid, s.lmax) for s in stages]
     if len(stages) < 3 or sizes != sizes[::-1]:
-        raise ValueError('SphericalUNet: needs three stages or more, with grids and band limits that read the same from '
-                         f'both ends, got {[(g.nlat, g.nlon, g.kind, lmax) for g, lmax in sizes]}')
+        raise ValueError('SphericalUNet: needs three stages or more, with grids and band limits that read the same '
+                         f'from both ends, got {[(g.nlat, g.nlon, g.kind, lmax) for g, lmax in sizes]}')
     spins = sorted({s.spins for s in stages})
-    if len(spins) > 1: raise ValueError(f'SphericalUNet: skips join all stages, so their spins must be the same, got {spins}')
+    if len(spins) > 1:
+        raise ValueError(f'SphericalUNet: skips join all stages, so their spins must be the same, got {spins}')
 
 def _skip(
     k:int,     # a stage
@@ -231,16 +240,20 @@ class SphericalUNet(_AtBoundary, nnx.Module):
         self.wires = _wires('SphericalUNet', self.stages, spins_in, channels_in)
         self.skips = tuple(_skip(k, len(stages)) for k in range(len(stages)))
         more = [0 if k is None else stages[k].channels for k in self.skips]
-        self.blocks = nnx.List([s.build(spins, channels + m, rngs) for s, (spins, channels), m in zip(stages, self.wires, more)])
+        wires = [(spins, channels + m) for (spins, channels), m in zip(self.wires, more)]
+        self.blocks = nnx.List([stage.build(*wire, rngs) for stage, wire in zip(stages, wires)])
         last = stages[-1]
-        self.last = SpinConv(last.lmax, last.spins, spins_out, last.channels, channels_out, last.filter_params, rngs=rngs)
+        self.last = SpinConv(last.lmax, last.spins, spins_out, last.channels, channels_out, last.filter_params,
+                             rngs=rngs)
 
     def runs(self)->list: # of (first stage, stage after the last, block)
         "The blocks, one for each stage"
         return [(k, k + 1, block) for k, block in enumerate(self.blocks)]
 
     def rows(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
-        "(row, b, spin_in, part, channel_in) of any band limit to (row, b, spin_out, 2, channel_out); mask (b,) is False for padding"
+        """(row, b, spin_in, part, channel_in) of any band limit to (row, b, spin_out, 2, channel_out)
+
+        mask (b,) is False for padding."""
         done = []
         for stage, wire, skip, block in zip(self.stages, self.wires, self.skips, self.blocks):
             x = resize_rows(x, stage.lmax)
