@@ -60,7 +60,11 @@ def split_parts(
     z:jax.Array, # (..., channel) complex
 )->jax.Array:    # (..., part, channel) real
     "Real and imaginary part on an axis before the channels"
-    return jnp.stack([z.real, z.imag], -2)
+    z = jnp.asarray(z)
+    nowhere = [(0, 0)]*(z.ndim - 1)
+    real = jnp.pad(z.real[..., None, :], [*nowhere, (0, 1), (0, 0)])
+    imaginary = jnp.pad(z.imag[..., None, :], [*nowhere, (1, 0), (0, 0)])
+    return real + imaginary
 
 # %% ../../nbs/08b_rows.ipynb #cell-21
 def join_parts(
