@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HELP', 'COMMANDS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'print_rows', 'report_failures',
-           'bench', 'qm9_table6', 'qm9_augmentation', 'qm9_learning_curve', 'bench_the_layers', 'bench_qm9', 'main']
+__all__ = ['HELP', 'COMMANDS', 'ALIASES', 'EXTRAS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'print_rows',
+           'report_failures', 'bench', 'qm9_table6', 'qm9_augmentation', 'qm9_learning_curve', 'bench_the_layers',
+           'bench_qm9', 'find_command', 'explain', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
+import difflib
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
-
-from .molecules.predict import digits
 
 # %% ../nbs/60_cli.ipynb #cell-6
 def demo(
@@ -122,13 +123,15 @@ def qm9_evaluate(
 def qm9_table(
     runs: tyro.conf.Positional[tuple[Path, ...]],
 ):
-    """Evaluated runs in the layout of the paper's Table 2, beside the published figures.
+    """Runs in the layout of the paper's Table 2, beside the published figures. Runs without an evaluation are evaluated first.
 
     Args:
-        runs: Folders of runs on which `qm9 evaluate` was run.
+        runs: Folders of trained runs.
     """
     from spherical_cnn.molecules.table import read_evaluations, results_table
     if not runs: raise ValueError('qm9 table: no runs given; expected at least one folder')
+    for run in runs:
+        if not any(run.glob('evaluation-*.json')): qm9_evaluate(run)
     print(results_table(read_evaluations(runs)))
 
 # %% ../nbs/60_cli.ipynb #cell-7
@@ -162,6 +165,7 @@ def qm9_predict(
 
 def print_rows(rows:list, shown:bool)->bool:
     "Rows of predictions as text, with a heading if none was shown yet"
+    from spherical_cnn.molecules.predict import digits
     if not rows: return shown
     columns = [k for k in rows[0] if k not in ('molecule', 'error')]; width = max(20, *(len(r['molecule']) for r in rows))
     if not shown: print(f'{"molecule":{width}}  ' + '  '.join(columns))
@@ -311,7 +315,8 @@ def bench_qm9(
 # %% ../nbs/60_cli.ipynb #cell-11
 HELP = '''usage: spherical-cnn COMMAND [options]
 
-Spherical CNNs on molecules. Each command answers --help.
+Spherical CNNs on molecules. Each command answers --help; `molecules` may be written for `qm9`.
+Every command takes --debug: the whole traceback of an error.
 
   demo           the main job on real QM9 in about seven minutes on two cores
   qm9 train      train a model:      spherical-cnn qm9 train --target U0 --split 1 --preset demo --out runs/u0
@@ -325,23 +330,69 @@ Spherical CNNs on molecules. Each command answers --help.
   bench layers   time layers, forwards and backwards: spherical-cnn bench layers
   bench qm9      time a molecule model, forwards and backwards: spherical-cnn bench qm9 --preset paper
 '''
-COMMANDS = {('demo',): demo, ('bench', 'layers'): bench_the_layers, ('bench', 'qm9'): bench_qm9, ('bench',): bench, ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'table6'): qm9_table6, ('qm9', 'augmentation'): qm9_augmentation, ('qm9', 'learning-curve'): qm9_learning_curve, ('qm9', 'predict'): qm9_predict}
+COMMANDS = {
+    ('demo',): demo,
+    ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'predict'): qm9_predict,
+    ('qm9', 'table6'): qm9_table6, ('qm9', 'augmentation'): qm9_augmentation, ('qm9', 'learning-curve'): qm9_learning_curve,
+    ('bench', 'layers'): bench_the_layers, ('bench', 'qm9'): bench_qm9, ('bench',): bench,
+}
+ALIASES = {'molecules': 'qm9'}
 
+def find_command(
+    args:list, # words of the command line
+)->tuple:      # words of a command
+    "The command that is called; ValueError with the closest ones if there is none"
+    words = (ALIASES.get(args[0], args[0]), *args[1:])
+    for name in COMMANDS:
+        if words[:len(name)] == name: return name
+    names, given = [' '.join(name) for name in COMMANDS], ' '.join(words[:2])
+    close = difflib.get_close_matches(given, names, 3, .5)
+    raise ValueError(f"unknown command {' '.join(args[:2])!r}, expected one of {', '.join(close or names)}")
+
+# %% ../nbs/60_cli.ipynb #08e84616
+EXTRAS = {
+    'molecules': ('ase', 'qm9pack', 'pandas', 'pyarrow', 'py3Dmol', 'sklearn'),
+    'peers': ('ducc0', 's2fft', 'torch_harmonics', 'torch', 'torch_geometric'),
+    'digits': ('mlxtend',),
+}
+
+def explain(
+    error:BaseException, # what a command raised
+)->str:
+    "One line for an error: its message, with its kind where the message alone would not say enough"
+    missing = (getattr(error, 'name', None) or '').split('.')[0]
+    extra = [name for name, modules in EXTRAS.items() if missing in modules]
+    if isinstance(error, ImportError) and extra:
+        return f"this command needs the package {missing}: pip install 'spherical_cnn[{extra[0]}]'"
+    text = ' '.join(str(error).split())
+    if isinstance(error, (ValueError, TypeError, OSError, ImportError, FloatingPointError)) and text: return text
+    return f'{type(error).__name__}: {text or "no message"} (--debug shows where)'
+
+# %% ../nbs/60_cli.ipynb #0e5a55c0
 def main(
     args:list=None, # words of the command line; None: those of the process
 )->int:             # exit code
-    "The program `spherical-cnn`: one clear line and a non-zero exit code for whatever goes wrong"
+    "The program `spherical-cnn`: one clear line and a non-zero exit code for whatever goes wrong; --debug shows the traceback"
     args = list(sys.argv[1:] if args is None else args)
-    if not args or args[0] in ('-h', '--help') or args in (['qm9'], ['qm9', '--help'], ['qm9', '-h']):
-        print(HELP, end=''); return 0 if args else 2
-    for words, command in COMMANDS.items():
-        if tuple(args[:len(words)]) == words: break
-    else:
-        print(f"spherical-cnn: error: unknown command {' '.join(args[:2])!r}, expected one of {', '.join(' '.join(w) for w in COMMANDS)}", file=sys.stderr); return 2
-    if not {'-h', '--help'} & set(args):
-        from spherical_cnn.harmonics.arrays import compilation_cache
-        compilation_cache()                          # notebook 08: programs compiled once are kept
-    try: return tyro.cli(command, prog=' '.join(('spherical-cnn', *words)), args=args[len(words):]) or 0
-    except KeyboardInterrupt: print('spherical-cnn: interrupted', file=sys.stderr); return 130
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
-        print(f'spherical-cnn: error: {error}', file=sys.stderr); return 1
+    debug = '--debug' in args
+    args = [word for word in args if word != '--debug']
+    if not args or args[0] in ('-h', '--help') or len(args) < 3 and args[0] in ('qm9', 'molecules') and not set(args[1:]) - {'-h', '--help'}:
+        print(HELP, end='')
+        return 0 if args else 2
+    try: words = find_command(args)
+    except ValueError as error:
+        print(f'spherical-cnn: error: {error}', file=sys.stderr)
+        return 2
+    program, rest = ' '.join(('spherical-cnn', *args[:len(words)])), args[len(words):]
+    try:
+        if not {'-h', '--help'} & set(rest):
+            from spherical_cnn.harmonics.arrays import compilation_cache
+            compilation_cache() # page 08: programs compiled once are kept
+        return tyro.cli(COMMANDS[words], prog=program, args=rest) or 0
+    except KeyboardInterrupt:
+        print('spherical-cnn: interrupted', file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug: traceback.print_exc()
+        print(f'spherical-cnn: error: {explain(error)}', file=sys.stderr)
+        return 1
