@@ -71,11 +71,28 @@ class Fleet:
         whole, split = PartitionSpec(), PartitionSpec('data')
         return jax.jit(lambda state, batch, *numbers: jax.shard_map(part, mesh=self.mesh, in_specs=(whole, split, *[whole]*len(numbers)), out_specs=(whole, whole), check_vma=False)(state, batch, *numbers), donate_argnums=0)
 
+    @property
+    def axis(self)->str|None:
+        "Name of the axis of devices inside a step, which norms need to take the statistics of the whole batch"
+        return None if self.mesh is None else 'data'
+
+    def share(self, weight:float)->jax.Array:
+        "Inside a step: the part of this device in the whole, where it has so many of the items"
+        weight = jnp.float32(weight)
+        return weight/weight if self.mesh is None else weight / jax.lax.psum(weight, 'data')
+
+    def sum(self, tree):
+        "Inside a step: the sum over devices; integers and random keys stay those of each device"
+        if self.mesh is None: return tree
+        def add(a): return jax.lax.psum(a, 'data') if jnp.issubdtype(a.dtype, jnp.inexact) else a
+        return jax.tree.map(add, tree)
+
     def mean(self, tree, weight=1.):
         "Inside a step: the mean over devices, weighted; integers and random keys stay those of each device"
         if self.mesh is None: return tree
-        weight = jnp.float32(weight); share = weight / jax.lax.psum(weight, 'data')
-        return jax.tree.map(lambda a: jax.lax.psum(a * share.astype(a.real.dtype), 'data') if jnp.issubdtype(a.dtype, jnp.inexact) else a, tree)
+        share = self.share(weight)
+        def scale(a): return a*share.astype(a.real.dtype) if jnp.issubdtype(a.dtype, jnp.inexact) else a
+        return self.sum(jax.tree.map(scale, tree))
 
     def agree(self, value:float)->float:
         "What process 0 says"

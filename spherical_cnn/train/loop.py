@@ -75,6 +75,7 @@ class _Progress: # the host's view of how far a run is
     total: int # steps
     limit: float|None # seconds
     step: int = 0 # steps done
+    place: int = 0 # of total, where this run has come to; other than step after a resume on another number of devices
     seconds: float = 0. # up to the last pause
     compiled: bool = False # the first step of this process is done
     since: float|None = None # set while the clock runs
@@ -83,7 +84,7 @@ class _Progress: # the host's view of how far a run is
     def pause(self): self.seconds, self.since = self.elapsed(), None
     def elapsed(self): return self.seconds + (time.perf_counter() - self.since if self.since else 0.)
     def fraction(self, ahead=0.): # ahead: steps beyond those done
-        return max((self.step + ahead)/self.total, self.elapsed()/self.limit if self.limit else 0.)
+        return max((self.place + ahead)/self.total, self.elapsed()/self.limit if self.limit else 0.)
 
 # %% ../../nbs/20_training.ipynb #cell-18
 def write_whole(path, data): # bytes
@@ -265,8 +266,11 @@ def _optimizer(config): # Adam without its learning rate
     clip = [] if config.grad_clip is None else [optax.clip_by_global_norm(config.grad_clip)]
     return optax.chain(conjugate_gradients(), *clip, optax.scale_by_adam())
 
-def _begin(model, config): # graphdef and a state of its own memory
+def _begin(model, config, fleet=Fleet()): # graphdef and a state of its own memory
     model.train()
+    model = nnx.clone(model)
+    for _, part in nnx.iter_graph(model): # norms take the statistics of the batch on all devices
+        if isinstance(part, nnx.Module) and getattr(part, 'axis_name', '') is None: part.axis_name = fleet.axis
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     state = dict(params=params, rest=rest, optimizer=_optimizer(config).init(params))
     if config.weight_average: state['average'] = params
@@ -278,10 +282,10 @@ def _make_step(graphdef, loss, config, fleet=Fleet()): # (state, batch, learning
         def objective(params):
             model = nnx.merge(graphdef, params, state['rest'], copy=True) # its own variables: statistics change under the gradient's trace
             value, metrics = loss(model, batch)
-            return value, (metrics, nnx.split(model, nnx.Param, ...)[2])
-        (value, (metrics, rest)), g = jax.value_and_grad(objective, has_aux=True)(state['params'])
-        weight = jnp.float32(batch['items'] if isinstance(batch, dict) and 'items' in batch else 1)
-        g, metrics, rest = fleet.mean(g, weight), fleet.mean({'loss': value} | metrics, weight), fleet.mean(rest) # each device has a part of the batch
+            return fleet.share(weight)*value, ({'loss': value} | metrics, nnx.split(model, nnx.Param, ...)[2])
+        weight = batch['items'] if isinstance(batch, dict) and 'items' in batch else 1
+        (_, (metrics, rest)), g = jax.value_and_grad(objective, has_aux=True)(state['params'])
+        g, metrics, rest = fleet.sum(g), fleet.mean(metrics, weight), fleet.mean(rest) # each device has a part of the batch
         u, moments = optimizer.update(g, state['optimizer'], state['params'])
         params = optax.apply_updates(state['params'], jax.tree.map(lambda a: -rate*a, u))
         new = dict(params=params, rest=rest, optimizer=moments)
@@ -310,7 +314,7 @@ def _run_epoch(run, state, epoch, bar): # state, mean metrics, items and seconds
         decay = min(run.config.weight_average or 0., (1 + clock.step)/(10 + clock.step)) # young averages forget faster
         state, metrics = run.step(state, batch, np.float32(rate), np.float32(decay))
         sums = _add(jax.tree.map(jnp.zeros_like, metrics) if sums is None else sums, metrics, np.float32(n))
-        clock.step, items, steps, counted = clock.step + 1, items + n, steps + 1, counted + n
+        clock.step, clock.place, items, steps, counted = clock.step + 1, clock.place + 1, items + n, steps + 1, counted + n
         if not clock.compiled: # the first step compiles: neither the limit nor the speed counts it
             jax.block_until_ready(state)
             clock.start()
@@ -366,10 +370,11 @@ def _deliver(model, state): # copies, because the next step takes the state's me
 def _counted(state, clock, epoch): # what a checkpoint holds
     return state | dict(epoch=np.int32(epoch), step=np.int32(clock.step), seconds=np.float32(clock.elapsed()))
 
-def _resume(out, state, clock): # state, epochs done, rows; from the start if there is no checkpoint yet
+def _resume(out, state, clock, steps_per_epoch): # state, epochs done, rows; from the start if there is no checkpoint yet
     if not _steps(out): return state, 0, []
     whole = restore_checkpoint(out, _counted(state, clock, 0))
     epoch, clock.step, clock.seconds = int(whole.pop('epoch')), int(whole.pop('step')), float(whole.pop('seconds'))
+    clock.place = epoch*steps_per_epoch # the same share of the whole, however many devices made the steps
     return whole, epoch, [r for r in _read_rows(Path(out)/'metrics.csv') if r['epoch']<=epoch]
 
 def _steps_per_epoch(batches, steps): # from the argument or from len
@@ -427,8 +432,8 @@ def fit(
     if resume and out is None: raise ValueError("fit: resume needs the folder out")
     if out is not None and not resume and _steps(out): raise FileExistsError(f"{out} holds checkpoints of another run: choose another folder or --resume")
     clock, warmup = _Progress(config.epochs*steps_per_epoch, config.time_limit_s), config.warmup_epochs/config.epochs
-    graphdef, state = _begin(model, config)
-    state, epoch, rows = _resume(out, state, clock) if resume else (state, 0, [])
+    graphdef, state = _begin(model, config, fleet)
+    state, epoch, rows = _resume(out, state, clock, steps_per_epoch) if resume else (state, 0, [])
     state = fleet.replicate(state)
     run = SimpleNamespace(model=model, batches=batches, fleet=fleet, steps_per_epoch=steps_per_epoch, config=config, clock=clock, validate=validate, out=out, rows=rows,
         step=_make_step(graphdef, loss, config, fleet), rate=lambda ahead=.5: warmup_cosine(clock.fraction(ahead), config.learning_rate, warmup),
