@@ -23,10 +23,11 @@ def start_processes(
     processes:int=None,   # how many
     process:int=None,     # which of them this is, from 0
 )->None:
-    "Join the processes of a training on several machines; nothing happens without arguments. Call it before anything else touches JAX"
+    "Join the processes of a training on several machines, before anything else touches JAX; without arguments nothing happens"
     given = dict(coordinator=coordinator, processes=processes, process=process)
-    if all(v is None for v in given.values()): return
-    if missing := [k for k, v in given.items() if v is None]: raise ValueError(f'several processes need coordinator, processes and process; missing: {", ".join(missing)}')
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 3: return
+    if missing: raise ValueError(f'several processes need coordinator, processes and process; missing: {", ".join(missing)}')
     if not 0 <= process < processes: raise ValueError(f'process must be in 0 to {processes - 1}, got {process}')
     if ':' not in coordinator: raise ValueError(f"coordinator must be 'host:port', got {coordinator!r}")
     jax.distributed.initialize(coordinator, processes, process)
@@ -55,21 +56,31 @@ class Fleet:
 
     def parts(self, batches:Iterator)->Iterator: # of pytrees whose leaves have a leading axis of devices
         "Batches taken `size` at a time, one for each device; this process uploads its own"
-        if self.mesh is None: yield from batches; return
-        place, mine = NamedSharding(self.mesh, PartitionSpec('data')), [k for k, d in enumerate(self.mesh.devices.flat) if d.process_index == jax.process_index()]
+        if self.mesh is None:
+            yield from batches
+            return
+        place = NamedSharding(self.mesh, PartitionSpec('data'))
+        mine = [k for k, d in enumerate(self.mesh.devices.flat) if d.process_index == jax.process_index()]
+        def upload(*leaves):
+            shape = self.size, *np.shape(leaves[0])
+            return jax.make_array_from_process_local_data(place, np.stack([leaves[k] for k in mine]), shape)
         group = []
         for batch in batches:
             group.append(batch)
             if len(group) < self.size: continue
-            upload = lambda *leaves: jax.make_array_from_process_local_data(place, np.stack([leaves[k] for k in mine]), (self.size, *np.shape(leaves[0])))
-            yield jax.tree.map(upload, *group); group = []
+            yield jax.tree.map(upload, *group)
+            group = []
 
     def compile(self, step:Callable)->Callable: # step(state, batch, *numbers) -> (state, metrics)
         "The step on every device at once; the old state's memory is reused"
         if self.mesh is None: return jax.jit(step, donate_argnums=0)
-        def part(state, batch, *numbers): return step(state, jax.tree.map(lambda a: a[0], batch), *numbers)
         whole, split = PartitionSpec(), PartitionSpec('data')
-        return jax.jit(lambda state, batch, *numbers: jax.shard_map(part, mesh=self.mesh, in_specs=(whole, split, *[whole]*len(numbers)), out_specs=(whole, whole), check_vma=False)(state, batch, *numbers), donate_argnums=0)
+        def part(state, batch, *numbers): return step(state, jax.tree.map(lambda a: a[0], batch), *numbers)
+        def on_all(state, batch, *numbers):
+            specs = whole, split, *[whole]*len(numbers)
+            mapped = jax.shard_map(part, mesh=self.mesh, in_specs=specs, out_specs=(whole, whole), check_vma=False)
+            return mapped(state, batch, *numbers)
+        return jax.jit(on_all, donate_argnums=0)
 
     @property
     def axis(self)->str|None:
@@ -100,11 +111,15 @@ class Fleet:
         from jax.experimental.multihost_utils import broadcast_one_to_all
         return float(broadcast_one_to_all(np.float32(value)))
 
+# %% ../../nbs/19_devices.ipynb #2bce90fa
 def fleet_of(devices:int=None)->Fleet:
     "So many devices; all of them where several processes take part, one by default otherwise"
-    there = jax.device_count()
-    if devices is None: devices = there if jax.process_count() > 1 else 1
+    there, processes = jax.device_count(), jax.process_count()
+    if devices is None: devices = there if processes > 1 else 1
     if devices < 1: raise ValueError(f'devices must be at least 1, got {devices}')
-    if devices > there: raise ValueError(f'{devices} devices asked for, JAX sees {there} ({jax.default_backend()}); on a CPU, XLA_FLAGS=--xla_force_host_platform_device_count={devices} makes so many')
-    if jax.process_count() > 1 and devices < there: raise ValueError(f'{jax.process_count()} processes use all of their {there} devices, got devices={devices}')
+    if devices > there:
+        raise ValueError(f'{devices} devices asked for, JAX sees {there} ({jax.default_backend()}); on a CPU, '
+                         f'XLA_FLAGS=--xla_force_host_platform_device_count={devices} makes so many')
+    if processes > 1 and devices < there:
+        raise ValueError(f'{processes} processes use all of their {there} devices, got devices={devices}')
     return Fleet() if devices == 1 else Fleet(Mesh(np.array(jax.devices()[:devices]), ('data',)))
