@@ -9,8 +9,11 @@ from __future__ import annotations
 __all__ = ['METHODS', 'LONGITUDES', 'to_samples', 'from_samples', 'check_description', 'check_array', 'SpinTransform']
 
 # %% ../../nbs/09c_transform.ipynb #360fd945
+import ctypes
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,63 +31,14 @@ METHODS = ('auto', 'folded', 'dense', 'wigner', 'wigner_half', 'on_the_fly')
 
 LONGITUDES = ('auto', 'fft', 'matrix')
 
-_DENSE_ENTRIES = {'cpu': 2**16, 'gpu': 2**24, 'tpu': 2**24}   # of the matrix from rows to samples; CPU measured on this page, others assumed
+# entries of the largest matrix from rows to samples; measured on this page for the CPU, assumed for the others
+_DENSE_ENTRIES = {'cpu': 2**16, 'gpu': 2**24, 'tpu': 2**24}
 
-_LONGEST_MATRIX = {'cpu': 256, 'gpu': 256, 'tpu': 768}        # longitudes; CPU measured on this page, TPU from the paper's Table 8, GPU assumed
+# longitudes of the longest ring without FFT; measured on this page for the CPU,
+# from the paper's Table 8 for the TPU, assumed for the GPU
+_LONGEST_MATRIX = {'cpu': 256, 'gpu': 256, 'tpu': 768}
 
-_QUARTERS_FROM = 96                                           # longitudes
-
-# %% ../../nbs/09c_transform.ipynb #3248d5c2
-@dataclass(frozen=True)
-class _Pass:
-    "One engine in one direction as a linear map, with whatever tables are passed"
-    engine: Engine
-    synthesis: bool
-
-    @property
-    def batch_in(self): return 1 if self.synthesis else 2
-    @property
-    def batch_out(self): return 2 if self.synthesis else 1
-    def transpose(self): return _Pass(self.engine, not self.synthesis)
-
-    def apply(self, x, *leaves):
-        tables = jax.tree.unflatten(_tables(self.engine, True, 'float32')[1], leaves)
-        return (self.engine.synthesis if self.synthesis else self.engine.analysis)(x, *tables)
-
-# %% ../../nbs/09c_transform.ipynb #bed7c7d1
-@lru_cache(maxsize=256)
-def _tables(engine:Engine, inverse:bool, dtype:str)->tuple: # leaves on the device, structure
-    "The tables of one direction, made once, also if asked for in the middle of a trace"
-    try: leaves, structure = jax.tree.flatten(engine.tables(inverse))
-    except MemoryError as e: raise MemoryError(f"SpinTransform: the tables of {engine.grid} to degree {engine.lmax} do not fit into memory ({e}); method='on_the_fly' needs none") from e
-    with jax.ensure_compile_time_eval(): return tuple(jnp.asarray(t, dtype) for t in leaves), structure
-
-# %% ../../nbs/09c_transform.ipynb #d277e2d1
-@dataclass(frozen=True)
-class _Wigner:
-    "The paper's route as an engine of one spin"
-    grid: Grid
-    lmax: int
-    spin: int
-    half: bool
-
-    @property
-    def transform(self): return WignerTransform(self.grid, self.lmax, (self.spin,), self.half)
-    def tables(self, inverse): return ()
-
-    def synthesis(self, x):
-        maps = self.transform.inverse(from_rows(x[:, :, None]))
-        return to_samples(maps)[0][..., :x.shape[2], :]
-
-    def analysis(self, y):
-        if y.shape[3] == 1: y = jnp.concatenate([y, jnp.zeros_like(y)], 3)
-        return to_rows(self.transform.forward(from_samples((y,), y.shape[2:3])))[:, :, 0]
-
-# %% ../../nbs/09c_transform.ipynb #df4efb83
-def _run(engine:Engine, x:jax.Array, synthesis:bool)->jax.Array:
-    leaves, _ = _tables(engine, synthesis, x.dtype.name)
-    if isinstance(engine, _Wigner): return engine.synthesis(x) if synthesis else engine.analysis(x)
-    return linear_map(_Pass(engine, synthesis), x, *leaves)
+_QUARTERS_FROM = 96 # longitudes of the shortest ring in quarters
 
 # %% ../../nbs/09c_transform.ipynb #383f958b
 def to_samples(
@@ -104,52 +58,197 @@ def from_samples(
     maps = jnp.stack([join_parts(y) for y in samples], 3).transpose(2, 1, 0, 3, 4)
     return maps.reshape(*batch, *maps.shape[1:])
 
+# %% ../../nbs/09c_transform.ipynb #d277e2d1
+@dataclass(frozen=True)
+class _Wigner:
+    "The paper's route as an engine of one spin"
+    grid: Grid
+    lmax: int
+    spin: int
+    half: bool
+
+    @property
+    def transform(self)->WignerTransform: return WignerTransform(self.grid, self.lmax, (self.spin,), self.half)
+
+    def tables(self, inverse:bool)->tuple: return ()
+
+    def synthesis(self, x:jax.Array)->jax.Array:
+        "(row, b, part, channel) to (lon, lat, b, part, channel)"
+        maps = self.transform.inverse(from_rows(x[:, :, None]))
+        return to_samples(maps)[0][..., :x.shape[2], :]
+
+    def analysis(self, y:jax.Array)->jax.Array:
+        "(lon, lat, b, part, channel) to (row, b, part, channel)"
+        if y.shape[3] == 1: y = jnp.concatenate([y, jnp.zeros_like(y)], 3)
+        return to_rows(self.transform.forward(from_samples((y,), y.shape[2:3])))[:, :, 0]
+
+# %% ../../nbs/09c_transform.ipynb #memory-bytes
+def _table_bytes(
+    engine:Engine,
+    inverse:bool, # tables of the synthesis, otherwise of the analysis
+)->int:
+    "Bytes at the peak while the tables of one direction are made, from the sizes; 0 without a table over degrees"
+    grid, lmax = engine.grid, engine.lmax
+    if isinstance(engine, Streaming): return 0
+    orders_and_degrees = (2*lmax + 1)*(lmax + 1)
+    if isinstance(engine, _Wigner): return 2*8*orders_and_degrees*(2*lmax + 1)
+    plain = inverse or grid.kind == 'gauss'
+    rings = grid.nlat if plain else 24 + 2*int(.4*(grid.nlat + lmax)) # as many as quadrature_nodes has
+    over_degrees = 3*8*orders_and_degrees*rings
+    if not isinstance(engine, Dense): return over_degrees
+    return max(over_degrees, (2*8 + 2*4)*(lmax + 1)**2*grid.nlat*grid.nlon)
+
+# %% ../../nbs/09c_transform.ipynb #available
+def _available_memory(
+    source:str='/proc/meminfo', # where Linux says it
+)->int|None:                    # bytes; None where nothing is said
+    "Memory that can be had without swapping"
+    try: lines = Path(source).read_text().splitlines()
+    except OSError: return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith('MemAvailable:')]
+    return 1024*kilobytes[0] if kilobytes else None
+
+# %% ../../nbs/09c_transform.ipynb #give
+def _give_back_memory()->None:
+    "Return what this process has freed and kept to the system, where the C library can do that"
+    try: ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError): pass
+
+# %% ../../nbs/09c_transform.ipynb #refuse
+def _too_large(
+    engine:Engine,
+    reason:str,
+)->MemoryError:
+    "The error that names the way out"
+    return MemoryError(f"SpinTransform: the tables of {engine.grid} to degree {engine.lmax} at spin {engine.spin} "
+                       f"do not fit into memory ({reason}); method='on_the_fly' has no table over degrees")
+
+# %% ../../nbs/09c_transform.ipynb #check-memory
+def _check_memory(engine:Engine, inverse:bool)->None:
+    "Refuse tables that would not fit, before anything is allocated"
+    needed = _table_bytes(engine, inverse)
+    available = _available_memory()
+    if available is None or needed <= available: return
+    _give_back_memory()
+    available = _available_memory()
+    if needed <= available: return
+    raise _too_large(engine, f'{needed/1e9:.3g} GB needed while they are made, {available/1e9:.3g} GB available')
+
+# %% ../../nbs/09c_transform.ipynb #bed7c7d1
+@lru_cache(maxsize=256)
+def _tables(engine:Engine, inverse:bool, dtype:str)->tuple: # leaves on the device, structure
+    "The tables of one direction, made once, also if asked for in the middle of a trace"
+    _check_memory(engine, inverse)
+    try: leaves, structure = jax.tree.flatten(engine.tables(inverse))
+    except MemoryError as error: raise _too_large(engine, str(error)) from error
+    with jax.ensure_compile_time_eval():
+        return tuple(jnp.asarray(t, dtype) for t in leaves), structure
+
+# %% ../../nbs/09c_transform.ipynb #3248d5c2
+@dataclass(frozen=True)
+class _Pass:
+    "One engine in one direction as a linear map, with whatever tables are passed"
+    engine: Engine
+    synthesis: bool # otherwise analysis
+    structure: Any  # of the tables, whose leaves are passed
+
+    @property
+    def batch_in(self)->int: return 1 if self.synthesis else 2
+
+    @property
+    def batch_out(self)->int: return 2 if self.synthesis else 1
+
+    def transpose(self)->_Pass: return replace(self, synthesis=not self.synthesis)
+
+    def apply(self, x:jax.Array, *leaves:jax.Array)->jax.Array:
+        tables = jax.tree.unflatten(self.structure, leaves)
+        run = self.engine.synthesis if self.synthesis else self.engine.analysis
+        return run(x, *tables)
+
+# %% ../../nbs/09c_transform.ipynb #df4efb83
+def _run(
+    engine:Engine,
+    x:jax.Array,    # rows (row, b, part, channel), or samples (lon, lat, b, part, channel)
+    synthesis:bool, # otherwise analysis
+)->jax.Array:       # samples, or rows
+    "One engine in one direction, with the derivatives of a linear map"
+    leaves, structure = _tables(engine, synthesis, x.dtype.name)
+    if isinstance(engine, _Wigner): return engine.synthesis(x) if synthesis else engine.analysis(x)
+    return linear_map(_Pass(engine, synthesis, structure), x, *leaves)
+
 # %% ../../nbs/09c_transform.ipynb #e5e1f0c3
 def _is_integer(value)->bool: return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
-# %% ../../nbs/09c_transform.ipynb #172850ff
-def check_description(
-    T, # SpinTransform
+# %% ../../nbs/09c_transform.ipynb #check-degrees
+def _check_degrees(
+    grid:Grid,
+    lmax:int, # top degree
 )->None:
-    "Refuse a transform that its grid cannot hold"
-    grid, lmax, spins = T.grid, T.lmax, T.spins
+    "Refuse degrees that the grid cannot hold"
     if not isinstance(grid, Grid): raise TypeError(f'SpinTransform: grid must be a Grid, got {type(grid).__name__}')
     if not _is_integer(lmax) or lmax < 0:
         raise ValueError(f'SpinTransform: lmax must be an integer from 0 to {grid.lmax_max}, got {lmax!r}')
     if grid.nlon < 2*lmax + 1:
-        raise ValueError(f'SpinTransform: lmax {lmax} needs at least {2*lmax + 1} longitudes, {grid} has {grid.nlon}: take more, or lmax <= {grid.lmax_max}')
-    if lmax > grid.lmax_max: raise ValueError(f'SpinTransform: {grid} holds degrees up to lmax_max = {grid.lmax_max}, got lmax {lmax}')
+        raise ValueError(f'SpinTransform: lmax {lmax} needs at least {2*lmax + 1} longitudes, '
+                         f'{grid} has {grid.nlon}: take more, or lmax <= {grid.lmax_max}')
+    if lmax > grid.lmax_max:
+        raise ValueError(f'SpinTransform: {grid} holds degrees up to lmax_max = {grid.lmax_max}, got lmax {lmax}')
+
+# %% ../../nbs/09c_transform.ipynb #check-spins
+def _check_spins(
+    spins:tuple, # integers
+    lmax:int,    # top degree
+)->None:
+    "Refuse spins that no degree up to lmax has, and what is not a tuple of different integers"
     if not isinstance(spins, (tuple, list)) or not len(spins) or not all(map(_is_integer, spins)):
         raise ValueError(f'SpinTransform: spins must be a tuple of integers such as (0, 1), got {spins!r}')
-    if len(set(spins)) < len(spins): raise ValueError(f'SpinTransform: spins must differ from each other, got {tuple(spins)}')
+    if len(set(spins)) < len(spins):
+        raise ValueError(f'SpinTransform: spins must differ from each other, got {tuple(spins)}')
     largest = max(spins, key=abs)
     if abs(largest) > lmax:
-        raise ValueError(f'SpinTransform: spin {largest} has no degree up to lmax {lmax}, degrees start at |spin|: take lmax >= {abs(largest)}, or |spin| <= {lmax}')
+        raise ValueError(f'SpinTransform: spin {largest} has no degree up to lmax {lmax}, degrees start at |spin|: '
+                         f'take lmax >= {abs(largest)}, or |spin| <= {lmax}')
+
+# %% ../../nbs/09c_transform.ipynb #172850ff
+def check_description(
+    T:SpinTransform,
+)->None:
+    "TypeError or ValueError for a transform that its grid cannot hold, or with an unknown method"
+    _check_degrees(T.grid, T.lmax)
+    _check_spins(T.spins, T.lmax)
     for name, value, known in (('method', T.method, METHODS), ('longitude', T.longitude, LONGITUDES)):
-        if value not in known: raise ValueError(f"SpinTransform: unknown {name} {value!r}, expected one of {', '.join(map(repr, known))}")
+        if value in known: continue
+        raise ValueError(f"SpinTransform: unknown {name} {value!r}, expected one of {', '.join(map(repr, known))}")
 
 # %% ../../nbs/09c_transform.ipynb #5b2d120d
-def _hint(shape:tuple, T, maps:bool)->str:
+def _hint(
+    shape:tuple, # of what was passed
+    T:SpinTransform,
+    maps:bool,   # otherwise coefficients
+)->str:          # empty where there is no guess
     "What an array of a wrong shape looks like"
     if len(shape) < 4: return ''
     if maps and shape[-4:-2] != (T.grid.nlat, T.grid.nlon):
-        return f': these are maps of another grid than {T.grid}, such as Grid({shape[-4]}, {shape[-3]}, {T.grid.kind!r})'
-    if not maps and shape[-3] == 2*shape[-4] - 1 != 2*T.lmax + 1: return f': these go up to degree {shape[-4] - 1}, the transform to lmax {T.lmax}'
+        other = f'Grid({shape[-4]}, {shape[-3]}, {T.grid.kind!r})'
+        return f': these are maps of another grid than {T.grid}, such as {other}'
+    if not maps and shape[-3] == 2*shape[-4] - 1 != 2*T.lmax + 1:
+        return f': these go up to degree {shape[-4] - 1}, the transform to lmax {T.lmax}'
     return ''
 
 # %% ../../nbs/09c_transform.ipynb #2010e5dc
 def check_array(
     array:jax.Array, # what was passed
-    T,               # SpinTransform
+    T:SpinTransform,
     name:str,        # 'maps' or 'coefficients'
 )->jax.Array:        # complex64 or complex128, or real maps where all spins are 0
-    "Refuse arrays of another shape or kind, naming what was expected"
+    "ValueError for arrays of another shape, TypeError for another kind; both name what was expected"
     array, maps = jnp.asarray(array), name == 'maps'
     sizes = (T.grid.nlat, T.grid.nlon, len(T.spins)) if maps else (T.lmax + 1, 2*T.lmax + 1, len(T.spins))
     if array.ndim < 4 or array.shape[-4:-1] != sizes:
         axes = ('lat', 'lon', 'spin') if maps else ('ell', 'm', 'spin')
         wanted = ', '.join(f'{axis} {size}' for axis, size in zip(axes, sizes))
-        raise ValueError(f'SpinTransform: {name} must have shape (*batch, {wanted}, channel), got {array.shape}{_hint(array.shape, T, maps)}')
+        raise ValueError(f'SpinTransform: {name} must have shape (*batch, {wanted}, channel), '
+                         f'got {array.shape}{_hint(array.shape, T, maps)}')
     if jnp.issubdtype(array.dtype, jnp.complexfloating): return array
     if maps and not any(T.spins): return array.astype(jnp.promote_types(array.dtype, 'float32'))
     meaning = '; real maps have one meaning at spin 0 only' if maps else ''
@@ -162,7 +261,7 @@ class SpinTransform:
     grid: Grid              # where the samples lie
     lmax: int               # top degree, included; at most grid.lmax_max
     spins: tuple[int, ...]  # spin of each entry of the axis `spin`
-    method: str = 'auto'    # 'folded' | 'dense' | 'auto': the faster of the two | 'on_the_fly': no table over degrees | 'wigner': the paper's (P4), (P6), (P7) | 'wigner_half': its (P5)
+    method: str = 'auto'    # 'auto' | 'dense' | 'folded' | 'on_the_fly' | 'wigner' | 'wigner_half'
     longitude: str = 'auto' # 'fft' | 'matrix' | 'auto': what is faster for rings of this length on the device
 
     def __post_init__(self):
@@ -177,9 +276,11 @@ class SpinTransform:
     def engine(self, spin:int)->Engine:
         "What does the work for one spin"
         device, nlon = jax.default_backend(), self.grid.nlon
-        if self.method in ('wigner', 'wigner_half'): return _Wigner(self.grid, self.lmax, spin, self.method == 'wigner_half')
+        if self.method in ('wigner', 'wigner_half'):
+            return _Wigner(self.grid, self.lmax, spin, self.method == 'wigner_half')
         entries = self.grid.nlat*nlon*(self.lmax + 1)**2
-        small = self.method == 'auto' and self.longitude == 'auto' and entries <= _DENSE_ENTRIES.get(device, 2**16)
+        choose = self.method == 'auto' and self.longitude == 'auto'
+        small = choose and entries <= _DENSE_ENTRIES.get(device, 2**16)
         if small or self.method == 'dense': return Dense(self.grid, self.lmax, spin)
         fft = self.longitude == 'fft' or self.longitude == 'auto' and nlon > _LONGEST_MATRIX.get(device, 256)
         how = 'fft' if fft else 'quarters' if nlon >= _QUARTERS_FROM and nlon % 4 == 0 else 'matrix'
@@ -199,24 +300,46 @@ class SpinTransform:
         return check_array(maps, self, 'maps')
 
     def forward(self, maps:jax.Array)->jax.Array:
-        "(*batch, lat, lon, spin, channel) to (*batch, ell, m, spin, channel), (P4); complex64 or complex128. Real maps are taken where all spins are 0, for half of the work"
+        """(*batch, lat, lon, spin, channel) to (*batch, ell, m, spin, channel), (P4); complex64 or complex128
+
+        Real maps are taken where all spins are 0, for half of the work. ValueError for another shape, TypeError for
+        another kind, MemoryError at the first use if the tables do not fit."""
         maps = check_array(maps, self, 'maps')
         return _forward(maps, T=self)
 
     def inverse(self, coefficients:jax.Array, real:bool=False)->jax.Array:
-        "(*batch, ell, m, spin, channel) to (*batch, lat, lon, spin, channel), (P6); entries with |m| > l or l < |spin| do not count. `real`, at spin 0: real maps, from the part of the coefficients that belongs to a real function, for half of the work"
+        """(*batch, ell, m, spin, channel) to (*batch, lat, lon, spin, channel), (P6)
+
+        Entries with |m| > l or l < |spin| do not count. `real`, at spin 0: real maps, from the part of the
+        coefficients that belongs to a real function, for half of the work. Errors as those of `forward`."""
         coefficients = check_array(coefficients, self, 'coefficients')
-        if real and any(self.spins): raise ValueError(f'SpinTransform: real maps belong to spin 0, this transform has spins {self.spins}')
+        if real and any(self.spins):
+            raise ValueError(f'SpinTransform: real maps belong to spin 0, this transform has spins {self.spins}')
         return _inverse(coefficients, T=self, real=real)
 
 # %% ../../nbs/09c_transform.ipynb #8b0c2e17
 @partial(jax.jit, static_argnames='T')
-def _forward(maps, T):
-    if not maps.size: return jnp.zeros((*maps.shape[:-4], T.lmax + 1, 2*T.lmax + 1, *maps.shape[-2:]), jnp.result_type(maps, 1j))
+def _forward(
+    maps:jax.Array, # checked
+    T:SpinTransform,
+)->jax.Array:
+    "Maps to coefficients"
+    if not maps.size:
+        shape = *maps.shape[:-4], T.lmax + 1, 2*T.lmax + 1, *maps.shape[-2:]
+        return jnp.zeros(shape, jnp.result_type(maps, 1j))
     return from_rows(T.analysis(to_samples(maps)), maps.shape[:-4])
 
+# %% ../../nbs/09c_transform.ipynb #inverse-jit
 @partial(jax.jit, static_argnames=('T', 'real'))
-def _inverse(coefficients, T, real):
-    if not coefficients.size: return jnp.zeros((*coefficients.shape[:-4], T.grid.nlat, T.grid.nlon, *coefficients.shape[-2:]), coefficients.real.dtype if real else coefficients.dtype)
+def _inverse(
+    coefficients:jax.Array, # checked
+    T:SpinTransform,
+    real:bool,              # of real functions
+)->jax.Array:
+    "Coefficients to maps"
+    batch = coefficients.shape[:-4]
+    if not coefficients.size:
+        dtype = coefficients.real.dtype if real else coefficients.dtype
+        return jnp.zeros((*batch, T.grid.nlat, T.grid.nlon, *coefficients.shape[-2:]), dtype)
     x = to_rows(coefficients)
-    return from_samples(T.synthesis(x[..., :1, :] if real else x), coefficients.shape[:-4])
+    return from_samples(T.synthesis(x[..., :1, :] if real else x), batch)
