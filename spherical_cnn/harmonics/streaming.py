@@ -199,7 +199,8 @@ class Streaming:
             columns, first, start, number, *steps = args
             def use(c, p, l):
                 return jax.lax.dynamic_update_index_in_dim(c, contract('wn,wnkbpc->wkbpc', p, columns), l, 0)
-            empty = jnp.zeros((self.lmax + 1, len(columns), *columns.shape[2:]), columns.dtype)
+            row = jnp.zeros_like(columns[:, 0]) # of the columns' own sharding
+            empty = jnp.broadcast_to(row, (self.lmax + 1, *row.shape))
             return _walk(use, empty, kappa, height, start, number, tuple(steps), first)
 
         c = jax.lax.map(group, (columns, self._first(), *starts, *steps))              # (group, l, order, pair, b, part, channel)
@@ -221,7 +222,8 @@ class Streaming:
             def use(F, p, l):
                 c = jax.lax.dynamic_index_in_dim(columns, l, 1, False)
                 return F + contract('wn,wkbpc->wnkbpc', p, c)
-            empty = jnp.zeros((len(columns), start.shape[1], *columns.shape[2:]), columns.dtype)
+            column = jnp.zeros_like(columns[:, :1]) # of the columns' own sharding
+            empty = jnp.broadcast_to(column, (len(columns), start.shape[1], *columns.shape[2:]))
             return _walk(use, empty, kappa, height, start, number, tuple(steps), first)
 
         F = jax.lax.map(group, (columns, self._first(), *starts, *steps))              # (group, order, node, pair, b, part, channel)

@@ -47,7 +47,7 @@ def to_samples(
     "Maps as engines and activations read them"
     flat = maps.reshape(int(np.prod(maps.shape[:-4])), *maps.shape[-4:])
     def parts(z): return split_parts(z) if jnp.iscomplexobj(z) else z[..., None, :]
-    return tuple(parts(flat[..., k, :]).transpose(2, 1, 0, 3, 4) for k in range(flat.shape[-2]))
+    return tuple(parts(flat[..., k, :].transpose(2, 1, 0, 3)) for k in range(flat.shape[-2]))
 
 # %% ../../nbs/09c_transform.ipynb #2be769c7
 def from_samples(

@@ -22,20 +22,21 @@ from .pooling import spatial_pool
 
 # %% ../../nbs/14_block.ipynb #1a65e622
 class ConvBlock(nnx.Module):
-    "Convolution, spectral batch norm, activation on the samples of a grid"
+    "Convolution, spectral batch norm, activation on the samples of a grid, Eq. (14.1)"
     def __init__(self,
-        grid_out:Grid,          # grid on which the activation acts, and of the output maps
-        lmax:int,               # band limit, in and out
-        spins_in:tuple,         # spins of the input
-        spins_out:tuple,        # spins of the output; must contain 0 for phase collapse
-        channels_in:int,        # channels of the input
-        channels_out:int,       # channels of the output
-        filter_params:int=None, # support points of localised filters; None: a value for each degree
-        conv:type=SpinConv,     # or SeparableSpinConv
+        grid_out:Grid,                 # grid on which the activation acts, and of the output maps
+        lmax:int,                      # band limit of the output; input of another one is cut or filled with zeros
+        spins_in:tuple,                # spins of the input
+        spins_out:tuple,               # spins of the output; must contain 0 for phase collapse
+        channels_in:int,               # channels of the input
+        channels_out:int,              # channels of the output
+        filter_params:int=None,        # support points of localised filters; None: a value for each degree
+        conv:type=SpinConv,            # or SeparableSpinConv
         activation:type=PhaseCollapse, # or another of notebook 11
-        momentum:float=.9,      # of the running statistics
-        method:str='auto',      # of the transforms
-        *, rngs:nnx.Rngs):      # source of the initial filters
+        momentum:float=.9,             # of the running statistics
+        method:str='auto',             # of the transforms
+        *, rngs:nnx.Rngs,              # source of the initial filters
+    ):
         self.lmax_out = lmax
         self.transform = SpinTransform(grid_out, lmax, spins_out, method)
         self.conv = conv(lmax, spins_in, spins_out, channels_in, channels_out, filter_params, rngs=rngs)
@@ -56,32 +57,34 @@ class ConvBlock(nnx.Module):
 
 # %% ../../nbs/14_block.ipynb #185c2210
 class ResidualBlock(nnx.Module):
-    "The paper's efficient residual block, Figure 2: maps to maps, skip connection between coefficients, spectral pooling in the first transform"
+    "The efficient residual block, Figure 2 of the paper, Eq. (14.2): maps to maps, or rows to rows"
     def __init__(self,
-        grid_in:Grid,           # grid of the input maps
-        grid_out:Grid,          # grid of the output maps, and of the maps inside
-        spins_in:tuple,         # spins of the input
-        spins_out:tuple,        # spins of the output; must contain 0 for phase collapse
-        channels_in:int,        # channels of the input
-        channels_out:int,       # channels of the output
-        lmax_in:int=None,       # band limit of the input; None: grid_in.lmax
-        lmax_out:int=None,      # band limit of the output; None: grid_out.lmax. Below lmax_in: pooling, above: zeros
-        filter_params:int=None, # support points of localised filters; None: a value for each degree
-        conv:type=SpinConv,     # or SeparableSpinConv
+        grid_in:Grid,                  # grid of the input maps
+        grid_out:Grid,                 # grid of the output maps, and of the maps inside
+        spins_in:tuple,                # spins of the input
+        spins_out:tuple,               # spins of the output; must contain 0 for phase collapse
+        channels_in:int,               # channels of the input
+        channels_out:int,              # channels of the output
+        lmax_in:int=None,              # band limit of the input; None: grid_in.lmax
+        lmax_out:int=None,             # band limit of the output; None: grid_out.lmax; below lmax_in: pooling
+        filter_params:int=None,        # support points of localised filters; None: a value for each degree
+        conv:type=SpinConv,            # or SeparableSpinConv
         activation:type=PhaseCollapse, # or another of notebook 11
-        momentum:float=.9,      # of the running statistics
-        method:str='auto',      # of the transforms
-        *, rngs:nnx.Rngs):      # source of the initial filters
+        momentum:float=.9,             # of the running statistics
+        method:str='auto',             # of the transforms
+        *, rngs:nnx.Rngs,              # source of the initial filters
+    ):
         lmax_in = grid_in.lmax if lmax_in is None else lmax_in
-        lmax_out = grid_out.lmax if lmax_out is None else lmax_out
-        self.lmax_out = lmax_out
-        self.inward = SpinTransform(grid_in, min(lmax_in, lmax_out), spins_in, method)
-        self.first = ConvBlock(grid_out, lmax_out, spins_in, spins_out, channels_in, channels_out, filter_params, conv, activation, momentum, method, rngs=rngs)
+        self.lmax_out = grid_out.lmax if lmax_out is None else lmax_out
+        wires, options = (spins_in, spins_out, channels_in, channels_out), (filter_params, conv, activation)
+        self.inward = SpinTransform(grid_in, min(lmax_in, self.lmax_out), spins_in, method)
+        self.first = ConvBlock(grid_out, self.lmax_out, *wires, *options, momentum, method, rngs=rngs)
         self.transform = self.first.transform
-        self.conv = conv(lmax_out, spins_out, spins_out, channels_out, channels_out, filter_params, rngs=rngs)
+        inner = (spins_out, spins_out, channels_out, channels_out)
+        self.conv = conv(self.lmax_out, *inner, filter_params, rngs=rngs)
         self.norm = SpectralBatchNorm(spins_out, channels_out, momentum)
         same = tuple(spins_in) == tuple(spins_out) and channels_in == channels_out
-        self.shortcut = None if same else SpinConv(lmax_out, spins_in, spins_out, channels_in, channels_out, 1, rngs=rngs)
+        self.shortcut = None if same else SpinConv(self.lmax_out, *wires, 1, rngs=rngs)
         self.activation = activation(spins_out, channels_out, rngs=rngs)
 
     def linear(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
@@ -99,28 +102,34 @@ class ResidualBlock(nnx.Module):
         return self.activation.on_samples(self.transform.synthesis(self.linear(x, mask)))
 
     def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:
-        "(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out); mask (*batch,) is False for padding"
+        "(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out); mask (*batch,)"
         x = self.inward.analysis(to_samples(self.inward.check_maps(maps)))
-        return from_samples(self.samples(x, None if mask is None else mask.reshape(-1)), maps.shape[:-4])
+        samples = self.samples(x, None if mask is None else mask.reshape(-1))
+        return from_samples(samples, maps.shape[:-4])
 
 # %% ../../nbs/14_block.ipynb #59c26e5c
 class PlainBlock(nnx.Module):
-    "Residual block with spatial norm, spatial pooling and a shortcut between maps (Esteves et al. 2020)"
+    "Residual block with norm, pooling and shortcut in space (Esteves et al. 2020), Eq. (14.3)"
     def __init__(self,
-        grid_in:Grid,           # grid of the input maps
-        grid_out:Grid,          # the same, or its half
-        spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, # as for ResidualBlock
-        lmax:int=None,          # band limit inside; None: grid_out.lmax
-        filter_params:int=None, # support points of localised filters; None: a value for each degree
-        conv:type=SpinConv,     # or SeparableSpinConv
+        grid_in:Grid,                  # grid of the input maps
+        grid_out:Grid,                 # the same, or its half
+        spins_in:tuple,                # spins of the input
+        spins_out:tuple,               # spins of the output; must contain 0 for phase collapse
+        channels_in:int,               # channels of the input
+        channels_out:int,              # channels of the output
+        lmax:int=None,                 # band limit inside; None: grid_out.lmax
+        filter_params:int=None,        # support points of localised filters; None: a value for each degree
+        conv:type=SpinConv,            # or SeparableSpinConv
         activation:type=PhaseCollapse, # or another of notebook 11
-        *, rngs:nnx.Rngs):      # source of the initial filters
-        halved = (grid_in.nlat, grid_in.nlon) == (2*grid_out.nlat, 2*grid_out.nlon)
-        if grid_in.kind != grid_out.kind or not (halved or grid_in == grid_out):
-            raise ValueError(f'PlainBlock: pools 2 x 2 samples or none, so grid_out must be grid_in or its half, got {grid_in} and {grid_out}')
+        *, rngs:nnx.Rngs,              # source of the initial filters
+    ):
+        self.grid_in = grid_in
+        self.halved = (grid_in.nlat, grid_in.nlon) == (2*grid_out.nlat, 2*grid_out.nlon)
+        if grid_in.kind != grid_out.kind or not (self.halved or grid_in == grid_out):
+            need = 'pools 2 x 2 samples or none, so grid_out must be grid_in or its half'
+            raise ValueError(f'PlainBlock: {need}, got {grid_in} and {grid_out}')
         lmax = grid_out.lmax if lmax is None else lmax
-        self.grid_in, self.halved = grid_in, halved
-        self.inward, self.outward = SpinTransform(grid_out, lmax, spins_in), SpinTransform(grid_out, lmax, spins_out)
+        self.inward, self.outward = (SpinTransform(grid_out, lmax, spins) for spins in (spins_in, spins_out))
         wires = ((spins_in, channels_in), (spins_out, channels_out))
         self.conv = nnx.List([conv(lmax, s, spins_out, c, channels_out, filter_params, rngs=rngs) for s, c in wires])
         self.norm = nnx.List([SpatialBatchNorm(grid_out, spins_out, channels_out) for _ in wires])
@@ -129,9 +138,9 @@ class PlainBlock(nnx.Module):
         self.activation = nnx.List([activation(spins_out, channels_out, rngs=rngs) for _ in wires])
 
     def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:
-        "(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out); mask (*batch,) is False for padding"
+        "(*batch, lat, lon, spin_in, channel_in) to (*batch, lat, lon, spin_out, channel_out); mask (*batch,)"
         x = spatial_pool(maps, self.grid_in)[0] if self.halved else maps
         c = self.inward.forward(x)
-        y = self.activation[0](self.norm[0](self.outward.inverse(self.conv[0](c)), mask))
-        y = self.norm[1](self.outward.inverse(self.conv[1](self.outward.forward(y))), mask)
-        return self.activation[1](y + (x if self.shortcut is None else self.outward.inverse(self.shortcut(c))))
+        u = self.activation[0](self.norm[0](self.outward.inverse(self.conv[0](c)), mask))
+        v = self.norm[1](self.outward.inverse(self.conv[1](self.outward.forward(u))), mask)
+        return self.activation[1](v + (x if self.shortcut is None else self.outward.inverse(self.shortcut(c))))

@@ -20,55 +20,92 @@ from ..harmonics.rows import from_rows, split_parts, to_rows
 from .activation import add_constant
 from .convolution import check_rows
 
+# %% ../../nbs/12_normalization.ipynb #769cb1ae
+def _mean_and_variance(
+    count:jax.Array,  # entries that count
+    first:jax.Array,  # (channel,) complex, sum of their means
+    second:jax.Array, # (spin, channel) real, sum of their mean squares
+    zero:int|None,    # place of spin 0 on the spin axis; None: there is none
+)->tuple:             # (channel,) complex and (spin, channel) real
+    "Mean and variance from three sums, Eq. (12.2); zeros where nothing counts"
+    some = jnp.maximum(count, 1)
+    mean, variance = first / some, second / some
+    if zero is None: return mean, variance
+    variance = variance.at[zero].add(-(mean.real**2 + mean.imag**2))
+    return mean, jnp.maximum(variance, 0)
+
+# %% ../../nbs/12_normalization.ipynb #c6f2e30c
+def _check_batch(
+    layer:str,              # name of the layer, for the message
+    entries:int,            # of the batch
+    points:int,             # coefficients or samples of one function
+    mask:jax.Array|None,    # of the batch's shape, False where an entry is padding
+    training:bool,          # statistics of the batch are wanted
+)->None:
+    "Refuse a mask of another size, and in training a batch without statistics"
+    if mask is not None and mask.size != entries:
+        raise ValueError(f'{layer}: mask must have the batch shape, {entries} entries, got {mask.shape}')
+    if not training: return
+    if entries * points < 2:
+        need = 'training statistics need a batch of at least two where a function has one value only'
+        raise ValueError(f'{layer}: {need}; .eval() uses the running statistics')
+    known = mask is not None and not isinstance(mask, jax.core.Tracer)
+    if known and not np.any(np.asarray(mask)):
+        why = 'nothing to compute statistics from'
+        raise ValueError(f'{layer}: the mask covers all {mask.size} entries of the batch: {why}')
+
+# %% ../../nbs/12_normalization.ipynb #e4cdb8bf
+def _count(
+    entries:int,         # of the batch
+    mask:jax.Array|None, # False where an entry is padding
+)->jax.Array:            # () float32
+    "How many entries of the batch count"
+    return jnp.float32(entries) if mask is None else mask.sum(dtype='float32')
+
 # %% ../../nbs/12_normalization.ipynb #8136e331
 class BatchNorm(nnx.Module):
-    "What spectral and spatial norm share: statistics, scale and bias, Eq. (12.1)"
+    "What spectral and spatial norm share: statistics, scale and bias, Eqs. (12.1) to (12.4)"
     def __init__(self,
-        spins:tuple,            # spins of the features
-        channels:int,           # channels
-        momentum:float=.9,      # share of the old running statistics that stays at each step
-        epsilon:float=1e-5,     # added to the variance
-        affine:bool=True,       # learn a scale for each spin and channel, and a bias for spin 0
-        axis_name:str=None,     # mapped axis (shard_map, pmap, vmap) over which statistics are summed; a jitted step on sharded arrays needs none
-        rngs:nnx.Rngs=None):    # not used: the initial values are not random
-        self.spins, self.channels, self.momentum, self.epsilon, self.axis_name = tuple(spins), channels, momentum, epsilon, axis_name
+        spins:tuple,         # spins of the features
+        channels:int,        # channels
+        momentum:float=.9,   # share of the old running statistics that stays at each step
+        epsilon:float=1e-5,  # added to the variance
+        affine:bool=True,    # learn a scale for each spin and channel, and a bias for spin 0
+        axis_name:str=None,  # axis of shard_map, pmap or vmap to sum over; a jitted step on sharded arrays needs none
+        rngs:nnx.Rngs=None,  # not used: the initial values are not random
+    ):
+        self.spins, self.channels = tuple(spins), channels
+        self.momentum, self.epsilon, self.axis_name = momentum, epsilon, axis_name
         self.zero = self.spins.index(0) if 0 in self.spins else None
-        self.use_running_average = False
+        self.use_running_average = False # .eval() and .train() set it
         self.mean = nnx.BatchStat(jnp.zeros(channels, 'complex64'))
         self.variance = nnx.BatchStat(jnp.ones((len(spins), channels)))
         self.scale = nnx.Param(jnp.ones((len(spins), channels))) if affine else None
         self.bias = nnx.Param(jnp.zeros(channels, 'complex64')) if affine and self.zero is not None else None
 
-    def moments(self, count:jax.Array, first:jax.Array, second:jax.Array)->tuple: # mean (channel,) complex of spin 0, variance (spin, channel)
-        "From sums over the entries of the batch; the running statistics follow, unless no entry counts"
+    def moments(self,
+        count:jax.Array,  # entries that count
+        first:jax.Array,  # (channel,) complex, sum of their means
+        second:jax.Array, # (spin, channel), sum of their mean squares
+    )->tuple:             # mean (channel,) complex of spin 0, variance (spin, channel)
+        "Statistics of a batch from its sums; the running statistics follow, Eq. (12.3), unless no entry counts"
         if self.axis_name: count, first, second = jax.lax.psum((count, first, second), self.axis_name)
-        some = jnp.maximum(count, 1)
-        mean, variance = first / some, second / some
-        if self.zero is not None: variance = jnp.maximum(variance.at[self.zero].add(-(mean.real**2 + mean.imag**2)), 0)
+        mean, variance = _mean_and_variance(count, first, second, self.zero)
         keep = jnp.where(count > 0, self.momentum, 1)
         for running, new in ((self.mean, mean), (self.variance, variance)):
             running[...] = keep * running[...] + (1 - keep) * jax.lax.stop_gradient(new)
         return mean, variance
 
-    def factor_and_shift(self, sums, *args)->tuple: # (spin, channel) real, (channel,) complex or None
-        "The norm as f * factor, and + shift at spin 0; from sums(*args) in training, from the running statistics in evaluation"
-        mean, variance = (self.mean[...], self.variance[...]) if self.use_running_average else self.moments(*sums(*args))
+    def _factor_and_shift(self,
+        features:jax.Array,   # as `_sums` takes them
+        mask:jax.Array|None,  # False where an entry is padding
+    )->tuple:                 # (spin, channel) real, (channel,) complex or None
+        "The norm as f * factor, and + shift at spin 0, Eq. (12.4), with statistics of the batch or running ones"
+        if self.use_running_average: mean, variance = self.mean[...], self.variance[...]
+        else: mean, variance = self.moments(*self._sums(features, mask))
         factor = jax.lax.rsqrt(variance + self.epsilon) * (1 if self.scale is None else self.scale[...])
         if self.zero is None: return factor, None
         return factor, -mean * factor[self.zero] + (0 if self.bias is None else self.bias[...])
-
-    def entries(self, batch:int, mask:jax.Array|None)->jax.Array:
-        "How many entries of the batch count"
-        return jnp.float32(batch) if mask is None else mask.sum(dtype='float32')
-
-    def check(self, entries:int, mask:jax.Array|None, points:int)->None:
-        "Clear errors for a batch and a mask that the layer cannot use"
-        name = type(self).__name__
-        if mask is not None and mask.size != entries: raise ValueError(f'{name}: mask must have the batch shape, {entries} entries, got {mask.shape}')
-        if self.use_running_average: return
-        if entries * points < 2: raise ValueError(f'{name}: training statistics need a batch of at least two where a function has one value only; .eval() uses the running statistics')
-        known = mask is not None and not isinstance(mask, jax.core.Tracer)
-        if known and not np.any(np.asarray(mask)): raise ValueError(f'{name}: the mask covers all {mask.size} entries of the batch: nothing to compute statistics from')
 
 # %% ../../nbs/12_normalization.ipynb #ab68ed4f
 class SpectralBatchNorm(BatchNorm):
@@ -76,49 +113,60 @@ class SpectralBatchNorm(BatchNorm):
     def rows(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
         "(row, b, spin, part, channel), same shape out; mask (b,) is False where an entry is padding"
         check_rows('SpectralBatchNorm', x, self.spins, self.channels)
-        self.check(x.shape[1], mask, len(x))
-        factor, shift = self.factor_and_shift(self.sums, x, mask)
+        _check_batch('SpectralBatchNorm', x.shape[1], len(x), mask, not self.use_running_average)
+        factor, shift = self._factor_and_shift(x, mask)
         x = x * factor[:, None, :].astype(x.dtype)
         if shift is None: return x
         return add_constant(x, split_parts(shift)[:x.shape[3]].astype(x.dtype), self.zero)
 
-    def sums(self, x:jax.Array, mask:jax.Array|None)->tuple: # count, (channel,) complex, (spin, channel)
-        "Entries that count, and the sums of their means and mean squares (Parseval)"
+    def _sums(self, x:jax.Array, mask:jax.Array|None)->tuple: # count, (channel,) complex, (spin, channel)
+        "Entries that count, and the sums of their means and mean squares (Parseval), Eq. (12.5)"
         if mask is not None: x = jnp.where(mask[None, :, None, None, None], x, 0)
         second = (x**2).sum((0, 1, 3)) / (4*np.pi)
-        first = x[0, :, self.zero or 0].sum(0) / np.sqrt(4*np.pi).astype(x.dtype)                        # (part, channel)
+        first = x[0, :, self.zero or 0].sum(0) / np.sqrt(4*np.pi).astype(x.dtype) # (part, channel)
         imaginary = first[1] if len(first) == 2 else jnp.zeros_like(first[0])
-        return self.entries(x.shape[1], mask), jax.lax.complex(first[0], imaginary), second
+        return _count(x.shape[1], mask), jax.lax.complex(first[0], imaginary), second
 
     def __call__(self, coefficients:jax.Array, mask:jax.Array=None)->jax.Array:
         "(*batch, ell, m, spin, channel), same shape out; mask (*batch,) is False where an entry is padding"
         batch = coefficients.shape[:-4]
-        if mask is not None and mask.shape != batch: raise ValueError(f'SpectralBatchNorm: mask must have the batch shape {batch}, got {mask.shape}')
-        return from_rows(self.rows(to_rows(coefficients), None if mask is None else mask.reshape(-1)), batch)
+        if mask is not None and mask.shape != batch:
+            raise ValueError(f'SpectralBatchNorm: mask must have the batch shape {batch}, got {mask.shape}')
+        x = self.rows(to_rows(coefficients), None if mask is None else mask.reshape(-1))
+        return from_rows(x, batch)
 
 # %% ../../nbs/12_normalization.ipynb #762df501
 class SpatialBatchNorm(BatchNorm):
-    "Batch normalisation of maps by quadrature; arguments of BatchNorm after the grid"
+    "Batch normalisation of maps by quadrature, Eq. (12.6); arguments of BatchNorm after the grid"
     def __init__(self, grid:Grid, spins:tuple, channels:int, *args, **kwargs):
         super().__init__(spins, channels, *args, **kwargs)
         self.grid = grid
 
+    def _check_maps(self, maps:jax.Array, mask:jax.Array|None)->None:
+        "Refuse maps and masks of another shape"
+        batch, wanted = maps.shape[:-4], (self.grid.nlat, self.grid.nlon, len(self.spins), self.channels)
+        if maps.shape[-4:] != wanted:
+            axes = f'(*batch, lat, lon, spin, channel) with last axes {wanted}'
+            raise ValueError(f'SpatialBatchNorm: expected maps {axes}, got {maps.shape}')
+        if mask is not None and mask.shape != batch:
+            raise ValueError(f'SpatialBatchNorm: mask must have the batch shape {batch}, got {mask.shape}')
+        points = self.grid.nlat * self.grid.nlon
+        _check_batch('SpatialBatchNorm', int(np.prod(batch)), points, mask, not self.use_running_average)
+
     def __call__(self, maps:jax.Array, mask:jax.Array=None)->jax.Array:
         "(*batch, lat, lon, spin, channel), same shape out; mask (*batch,) is False where an entry is padding"
-        wanted = (self.grid.nlat, self.grid.nlon, len(self.spins), self.channels)
-        if maps.shape[-4:] != wanted: raise ValueError(f'SpatialBatchNorm: expected maps (*batch, lat, lon, spin, channel) with last axes {wanted}, got {maps.shape}')
-        if mask is not None and mask.shape != maps.shape[:-4]: raise ValueError(f'SpatialBatchNorm: mask must have the batch shape {maps.shape[:-4]}, got {mask.shape}')
-        self.check(int(np.prod(maps.shape[:-4])), mask, self.grid.nlat * self.grid.nlon)
-        factor, shift = self.factor_and_shift(self.sums, maps, mask)
+        self._check_maps(maps, mask)
+        factor, shift = self._factor_and_shift(maps, mask)
         out = maps * factor
-        return out if shift is None else out.at[..., self.zero, :].add(shift)
+        if shift is None: return out
+        return out.at[..., self.zero, :].add(shift if jnp.iscomplexobj(maps) else shift.real)
 
-    def sums(self, maps:jax.Array, mask:jax.Array|None)->tuple: # count, (channel,), (spin, channel)
-        "Entries that count, and the sums of their means and mean squares (quadrature)"
+    def _sums(self, maps:jax.Array, mask:jax.Array|None)->tuple: # count, (channel,), (spin, channel)
+        "Entries that count, and the sums of their means and mean squares (quadrature), Eq. (12.6)"
         x = maps.reshape(-1, *maps.shape[-4:])
         if mask is not None: x = jnp.where(mask.reshape(-1, 1, 1, 1, 1), x, 0)
         area = (self.grid.weights / (4*np.pi)).astype('float32')
         second = contract('i,isc->sc', area, (x.real**2 + x.imag**2).sum((0, 2)))
         if self.zero is None: first = jnp.zeros(self.channels, x.dtype)
         else: first = contract('i,ic->c', area.astype(x.dtype), x[..., self.zero, :].sum((0, 2)))
-        return self.entries(len(x), mask), first, second
+        return _count(len(x), mask), first, second

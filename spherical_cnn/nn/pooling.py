@@ -22,7 +22,7 @@ def resize_degrees(
     coefficients:jax.Array, # (*batch, ell, m, spin, channel)
     lmax:int,               # top degree of the result
 )->jax.Array:               # (*batch, lmax+1, 2 lmax+1, spin, channel)
-    "Spectral pooling (fewer degrees) or upsampling (zeros above), section 4.1 of the paper; exactly equivariant"
+    "Spectral pooling, Eq. (13.1), or upsampling, with zeros above; section 4.1 of the paper; exactly equivariant"
     if lmax < 0: raise ValueError(f'resize_degrees: lmax must be at least 0, got {lmax}')
     old = coefficients.shape[-4] - 1
     if lmax <= old: return coefficients[..., :lmax + 1, old - lmax:old + lmax + 1, :, :]
@@ -34,26 +34,34 @@ def spatial_pool(
     maps:jax.Array, # (*batch, lat, lon, spin, channel)
     grid:Grid,      # of the maps; an even number of rings and of longitudes, 'poles' or 'cells'
 )->tuple[jax.Array, Grid]: # maps of half the size, and their grid
-    "Mean of 2 x 2 samples weighted by area; only approximately equivariant, the comparison for `resize_degrees`"
-    if grid.kind == 'gauss' or grid.nlat % 2 or grid.nlon % 2: raise ValueError(f"spatial_pool: needs a grid 'poles' or 'cells' with even numbers of rings and longitudes, got {grid}")
-    if maps.shape[-4:-2] != (grid.nlat, grid.nlon): raise ValueError(f'spatial_pool: expected maps of {grid.nlat} x {grid.nlon} samples, got {maps.shape}')
+    "Mean of 2 x 2 samples by area, Eq. (13.2): only approximately equivariant, the comparison for `resize_degrees`"
+    if grid.kind == 'gauss' or grid.nlat % 2 or grid.nlon % 2:
+        wanted = "a grid 'poles' or 'cells' with even numbers of rings and longitudes"
+        raise ValueError(f'spatial_pool: needs {wanted}, got {grid}')
+    if maps.shape[-4:-2] != (grid.nlat, grid.nlon):
+        raise ValueError(f'spatial_pool: expected maps of {grid.nlat} x {grid.nlon} samples, got {maps.shape}')
     area = grid.weights.reshape(-1, 2)
     area = (area / (2*area.sum(1, keepdims=True))).astype('float32')
     pairs = maps.reshape(*maps.shape[:-4], grid.nlat//2, 2, grid.nlon//2, 2, *maps.shape[-2:])
-    return (pairs * place(area, pairs.ndim, pairs.ndim - 6, pairs.ndim - 5)).sum((-5, -3)), Grid(grid.nlat//2, grid.nlon//2, grid.kind)
+    weighted = pairs * place(area, pairs.ndim, pairs.ndim - 6, pairs.ndim - 5)
+    return weighted.sum((-5, -3)), Grid(grid.nlat//2, grid.nlon//2, grid.kind)
 
 # %% ../../nbs/13_pooling.ipynb #856cfa9f
 def global_pool(
     coefficients:jax.Array, # (*batch, ell, m, spin, channel)
     zero:int=0,             # place of spin 0 on the spin axis
 )->jax.Array:               # (*batch, channel) complex
-    "Mean over the sphere of spin 0: its coefficient of degree 0 over sqrt(4 pi); exactly invariant"
+    "Mean over the sphere of spin 0, Eq. (13.3); exactly invariant"
     return coefficients[..., 0, coefficients.shape[-3]//2, zero, :] / jnp.sqrt(4*jnp.pi)
 
 # %% ../../nbs/13_pooling.ipynb #c654e9f1
 class SpatialPooling(nnx.Module):
     "Half of the degrees by averages of samples (Esteves et al. 2020): the comparison of Table 6"
-    def __init__(self, grid:Grid, lmax:int, spins:tuple):
+    def __init__(self,
+        grid:Grid,   # of the maps that are averaged, as for spatial_pool
+        lmax:int,    # top degree of the input; half of it, rounded down, is that of the output
+        spins:tuple, # spins of the features
+    ):
         self.grid = grid
         self.outward = SpinTransform(grid, lmax, spins)
         self.inward = SpinTransform(Grid(grid.nlat//2, grid.nlon//2, grid.kind), lmax//2, spins)
