@@ -45,7 +45,7 @@ clean: ## remove what was built; .venv and runs stay
 .venv/.stamp-run: settings.ini setup.py
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { $(FIND_PYTHON); echo "making .venv with $$("$$p" --version)"; "$$p" -m venv --clear .venv; }
 	@echo "installing what the package needs into .venv (a minute or two)"
-	@$(PIP) -e '.[molecules]'
+	@$(PIP) -e '.[molecules,digits]'
 	@touch $@
 
 .venv/.stamp-dev: .venv/.stamp-run
