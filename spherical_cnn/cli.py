@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['HELP', 'COMMANDS', 'ALIASES', 'EXTRAS', 'demo', 'qm9_train', 'qm9_evaluate', 'qm9_table', 'qm9_predict', 'print_rows',
            'report_failures', 'bench', 'qm9_table6', 'qm9_augmentation', 'qm9_learning_curve', 'bench_the_layers',
-           'bench_qm9', 'find_command', 'explain', 'main']
+           'bench_qm9', 'digits', 'find_command', 'explain', 'main']
 
 # %% ../nbs/60_cli.ipynb #cell-4
 import difflib
@@ -165,11 +165,11 @@ def qm9_predict(
 
 def print_rows(rows:list, shown:bool)->bool:
     "Rows of predictions as text, with a heading if none was shown yet"
-    from spherical_cnn.molecules.predict import digits
+    from spherical_cnn.molecules.predict import digits as decimals
     if not rows: return shown
     columns = [k for k in rows[0] if k not in ('molecule', 'error')]; width = max(20, *(len(r['molecule']) for r in rows))
     if not shown: print(f'{"molecule":{width}}  ' + '  '.join(columns))
-    for r in rows: print(f'{r["molecule"]:{width}}  ' + '  '.join(f'{r[c]:{len(c)}.{digits(c)}f}' for c in columns))
+    for r in rows: print(f'{r["molecule"]:{width}}  ' + '  '.join(f'{r[c]:{len(c)}.{decimals(c)}f}' for c in columns))
     return True
 
 def report_failures(failed:list, out:Path|None)->int: # exit code
@@ -312,6 +312,26 @@ def bench_qm9(
     print(f'{device_name()}: preset {preset}, float32; U is the time of a 2048^3 product'); print(molecule_table(bench_molecules(out, preset, batches, repeats)))
     print(f'rows appended to {out}')
 
+# %% ../nbs/60_cli.ipynb #14681691
+def digits(
+    out: Path = Path('runs/digits.csv'),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    epochs: int = 10,
+    digits: int = 5000,
+):
+    """Digits on the sphere: a spherical and a planar network, trained upright or rotated, tested on both; some minutes.
+
+    Args:
+        out: CSV file to append rows to; trainings that it holds are not repeated.
+        seeds: Each network is trained once with each.
+        epochs: Passes through the training digits.
+        digits: How many of the 5,000, a multiple of 50; a fifth is for the test.
+    """
+    from spherical_cnn.experiments.digits import digits_table, format_table
+    if epochs < 1 or not seeds: raise ValueError(f'digits: epochs must be at least 1, and there must be a seed, got {epochs} and {seeds}')
+    print(format_table(digits_table(seeds, epochs, out, digits=digits)))
+    print(f'rows appended to {out}')
+
 # %% ../nbs/60_cli.ipynb #cell-11
 HELP = '''usage: spherical-cnn COMMAND [options]
 
@@ -319,6 +339,7 @@ Spherical CNNs on molecules. Each command answers --help; `molecules` may be wri
 Every command takes --debug: the whole traceback of an error.
 
   demo           the main job on real QM9 in about seven minutes on two cores
+  digits         the first network of the book: digits on the sphere, upright and rotated
   qm9 train      train a model:      spherical-cnn qm9 train --target U0 --split 1 --preset demo --out runs/u0
   qm9 evaluate   its test error:     spherical-cnn qm9 evaluate runs/u0
   qm9 table      beside others:      spherical-cnn qm9 table runs/*
@@ -331,7 +352,7 @@ Every command takes --debug: the whole traceback of an error.
   bench qm9      time a molecule model, forwards and backwards: spherical-cnn bench qm9 --preset paper
 '''
 COMMANDS = {
-    ('demo',): demo,
+    ('demo',): demo, ('digits',): digits,
     ('qm9', 'train'): qm9_train, ('qm9', 'evaluate'): qm9_evaluate, ('qm9', 'table'): qm9_table, ('qm9', 'predict'): qm9_predict,
     ('qm9', 'table6'): qm9_table6, ('qm9', 'augmentation'): qm9_augmentation, ('qm9', 'learning-curve'): qm9_learning_curve,
     ('bench', 'layers'): bench_the_layers, ('bench', 'qm9'): bench_qm9, ('bench',): bench,
