@@ -22,14 +22,20 @@ from .rows import degree_of_row, order_of_row, turn
 from .tables import quadrature_nodes
 from .wigner import lowest_degree
 
-# %% ../../nbs/09b_streaming.ipynb #c7c8fa00
-_ORDERS = 16    # in a group, with both signs
+# %% ../../nbs/09b_streaming.ipynb #8558043d
+def _ring_numbers(
+    north:np.ndarray, # (rings,) colatitudes in the north, radians
+)->tuple:             # kappa and y: (rings,) each
+    "Which of the two recurrences each ring takes, and its number, Eq. (9b.3)"
+    kappa = np.where(np.cos(north) > .6, 1., 0.)
+    return kappa, kappa*2*np.sin(north/2)**2 - (1 - kappa)*np.cos(north)
 
-_SPARE = 60     # e: mantissas are held below 2^e
+# %% ../../nbs/09b_streaming.ipynb #c7c8fa00
+_ORDERS = 16 # in a group, with both signs
 
 def _signed_orders(
-    lmax:int,    # top degree
-)->np.ndarray:   # (groups, 2 _ORDERS): m and then -m, also beyond lmax
+    lmax:int,  # top degree
+)->np.ndarray: # (groups, 2 _ORDERS): m and then -m, also beyond lmax
     "The orders of each group"
     groups = -(-(lmax + 1)//_ORDERS)
     m = np.arange(groups*_ORDERS).reshape(groups, _ORDERS)
@@ -49,6 +55,9 @@ def _recurrence(
     sigma = np.divide(m*n/(l + 1), l, out=np.zeros_like(a), where=l > 0)
     b = np.divide((l + 1)*np.sqrt(below/product), l, out=np.zeros_like(a), where=l > 0)
     return tuple(np.where(exists, x, 0) for x in (a, a*sigma, b, a*(1 - sigma) - 1 - b))
+
+# %% ../../nbs/09b_streaming.ipynb #fb5b61f4
+_SPARE = 60 # e: mantissas are held below 2^e
 
 # %% ../../nbs/09b_streaming.ipynb #5591e1ea
 def _starting_values(
@@ -72,7 +81,7 @@ def _walk(
     steps:tuple,     # a, a sigma, b, e: (lmax+1, 2 _ORDERS)
     first:jax.Array, # (2 _ORDERS,) lowest degree of each order
 ):                   # the last carry
-    "Run the recurrence of one group of orders, degree by degree"
+    "Run the recurrence (9b.3) of one group of orders, degree by degree"
     def degree(l, state):
         carry, p, q, count = state
         begins = (first == l)[:, None]
@@ -120,6 +129,39 @@ def _by_parity(
     odd = jnp.pad(odd, [(0, len(even) - len(odd))] + [(0, 0)]*(F.ndim - 1))
     return jnp.stack([even, odd], 1).reshape(-1, *even.shape[1:])[:len(F)]
 
+# %% ../../nbs/09b_streaming.ipynb #6f716b33
+def _at_nodes(
+    F:list,          # of F_m and F_-m, (orders, rings, b, part, channel) each
+    nodes:jax.Array, # (rings,) weights, or matrices as for _by_parity
+    s:int,           # spin
+    back:bool,       # rings from nodes: the transpose
+)->list:             # (orders, nodes, b, part, channel) each
+    "The waves with the weights of the quadrature, at its nodes"
+    if nodes.ndim == 1: return [f*place(nodes, 5, 1) for f in F]
+    return [_by_parity(f, nodes, s, back) for f in F]
+
+# %% ../../nbs/09b_streaming.ipynb #beca2250
+def _fold_rings(
+    F:list,    # of F_m and F_-m, (orders, nodes, b, part, channel) each
+)->jax.Array:  # (sign, order, northern node, pair, b, part, channel)
+    "North and mirrored south side by side, for the states m and -m"
+    count = F[0].shape[1]
+    half = (count + 1)//2
+    is_equator = (np.arange(half) == count//2) & (count % 2 == 1)
+    weight = place(np.where(is_equator, .5, 1.), 5, 1).astype(F[0].dtype)
+    north = jnp.stack([f[:, :half]*weight for f in F])
+    mirror = jnp.stack([f[:, ::-1][:, :half]*weight for f in F[::-1]])
+    return jnp.stack([north, mirror], 3)
+
+# %% ../../nbs/09b_streaming.ipynb #1a57b1c0
+def _unfold_rings(
+    F:jax.Array, # (sign, order, northern node, pair, b, part, channel)
+    count:int,   # nodes
+)->list:         # F_m and F_-m, (orders, nodes, b, part, channel) each
+    "Both halves of all rings; the equator is taken from the north"
+    def whole(north, south): return jnp.concatenate([north, south[:, ::-1][:, count % 2:]], 1)
+    return [whole(F[0, :, :, 0], F[1, :, :, 1]), whole(F[1, :, :, 0], F[0, :, :, 1])]
+
 # %% ../../nbs/09b_streaming.ipynb #31632f4e
 def _two_parts(x:jax.Array)->jax.Array: # (..., part, channel)
     "Real functions get an imaginary part of zeros"
@@ -130,7 +172,7 @@ def _rows_of_orders(
     plus:jax.Array,  # (m, l, b, part, channel): c_l,m for m >= 0
     minus:jax.Array, # c_l,-m
 )->jax.Array:        # (row, b, part, channel)
-    "Rows of the real basis, Eq. (8b.1)"
+    "Rows of the real basis, Eq. (8b.2)"
     lmax = len(plus) - 1
     l, m = degree_of_row(lmax), order_of_row(lmax)
     plus, minus = plus[abs(m), l], minus[abs(m), l]
@@ -153,6 +195,31 @@ def _orders_of_rows(
     V = V * place((m > 0) + 0*l, U.ndim, 0, 1).astype(x.dtype)
     return size*(U - V), size*sign*(U + V)
 
+# %% ../../nbs/09b_streaming.ipynb #b3bd07f1
+def _analyse_group(
+    columns:jax.Array, # (order, node, pair, b, part, channel)
+    walk:tuple,        # kappa, y, start, count, steps and first, as for _walk
+)->jax.Array:          # (l, order, pair, b, part, channel)
+    "The sum over the nodes at every degree"
+    def use(c, p, l):
+        return jax.lax.dynamic_update_index_in_dim(c, contract('wn,wnkbpc->wkbpc', p, columns), l, 0)
+    row = jnp.zeros_like(columns[:, 0]) # of the columns' own sharding
+    empty = jnp.broadcast_to(row, (len(walk[4][0]), *row.shape))
+    return _walk(use, empty, *walk)
+
+# %% ../../nbs/09b_streaming.ipynb #19f999f7
+def _synthesise_group(
+    columns:jax.Array, # (order, l, pair, b, part, channel)
+    walk:tuple,        # kappa, y, start, count, steps and first, as for _walk
+)->jax.Array:          # (order, node, pair, b, part, channel)
+    "The sum over the degrees at every node"
+    def use(F, p, l):
+        c = jax.lax.dynamic_index_in_dim(columns, l, 1, False)
+        return F + contract('wn,wkbpc->wnkbpc', p, c)
+    column = jnp.zeros_like(columns[:, :1]) # of the columns' own sharding
+    empty = jnp.broadcast_to(column, (len(columns), walk[2].shape[1], *columns.shape[2:]))
+    return _walk(use, empty, *walk)
+
 # %% ../../nbs/09b_streaming.ipynb #a6e8c44c
 @dataclass(frozen=True)
 class Streaming:
@@ -162,13 +229,13 @@ class Streaming:
     spin: int
     rings: Rings
 
-    def tables(self, inverse:bool)->tuple:
-        "Those of the rings, the quadrature, and all that the recurrence needs: O(lmax (lmax + rings)) numbers"
-        colat, nodes = (self.grid.colat, np.ones(self.grid.nlat)) if inverse else quadrature_nodes(self.grid, self.lmax)
+    def tables(self, inverse:bool)->tuple: # rings, nodes, kappa, y, starting values, steps
+        "All that is computed beforehand, float64: O(lmax (lmax + rings)) numbers where plain weights are exact"
+        colat, nodes = self.grid.colat, np.ones(self.grid.nlat)
+        if not inverse: colat, nodes = quadrature_nodes(self.grid, self.lmax)
         north = colat[:(len(colat) + 1)//2]
-        kappa = np.where(np.cos(north) > .6, 1., 0.)
-        y = kappa*2*np.sin(north/2)**2 - (1 - kappa)*np.cos(north)
-        return self.rings.tables(inverse), nodes, kappa, y, _starting_values(self.lmax, self.spin, north), _recurrence(self.lmax, self.spin)
+        starts = _starting_values(self.lmax, self.spin, north)
+        return self.rings.tables(inverse), nodes, *_ring_numbers(north), starts, _recurrence(self.lmax, self.spin)
 
     def _first(self)->jax.Array: # (groups, 2 _ORDERS)
         "The lowest degree of each order"
@@ -180,58 +247,41 @@ class Streaming:
         size = (-1)**(self.spin % 2) * np.sqrt((2*l + 1)/(4*np.pi))
         return np.stack([size, size*(1 - 2*((l + self.spin) % 2))], 1)
 
-    def analysis(self, y, rings, nodes, kappa, height, starts, steps):
+    def analysis(self, y:jax.Array, rings:tuple, nodes:jax.Array, *walk)->jax.Array:
         "Samples (lon, lat, b, part, channel) to rows (row, b, part, channel), degree by degree"
+        kappa, height, starts, steps = walk
         parts, y = y.shape[3], _two_parts(y)
         cosine, sine = self.rings.analysis(y, *rings)
         i_sine = turn(sine)
-        F = [cosine - i_sine, cosine + i_sine]                                         # F_m and F_-m
-        if nodes.ndim == 1: F = [f*place(nodes, 5, 1) for f in F]
-        else: F = [_by_parity(f, nodes, self.spin, False) for f in F]
-        count = F[0].shape[1]
-        half = (count + 1)//2
-        weight = place(np.where((np.arange(half) == count//2) & (count % 2 == 1), .5, 1.), 5, 1).astype(y.dtype)
-        north = jnp.stack([f[:, :half]*weight for f in F])
-        mirror = jnp.stack([f[:, ::-1][:, :half]*weight for f in F[::-1]])             # of -m, for the state m
-        columns = _to_state(jnp.stack([north, mirror], 3))                             # (group, order, node, pair, b, part, channel)
+        F = _at_nodes([cosine - i_sine, cosine + i_sine], nodes, self.spin, False) # F_m and F_-m
+        columns = _to_state(_fold_rings(F)) # (group, order, node, pair, b, part, channel)
 
         def group(args):
-            columns, first, start, number, *steps = args
-            def use(c, p, l):
-                return jax.lax.dynamic_update_index_in_dim(c, contract('wn,wnkbpc->wkbpc', p, columns), l, 0)
-            row = jnp.zeros_like(columns[:, 0]) # of the columns' own sharding
-            empty = jnp.broadcast_to(row, (self.lmax + 1, *row.shape))
-            return _walk(use, empty, kappa, height, start, number, tuple(steps), first)
+            columns, first, start, count, *steps = args
+            return _analyse_group(columns, (kappa, height, start, count, tuple(steps), first))
 
-        c = jax.lax.map(group, (columns, self._first(), *starts, *steps))              # (group, l, order, pair, b, part, channel)
+        c = jax.lax.map(group, (columns, self._first(), *starts, *steps)) # (group, l, order, pair, b, part, channel)
         c = c * place(self._scale(), 7, 1, 3).astype(c.dtype)
-        c = _from_state(c.swapaxes(1, 2), self.lmax)                                   # (sign, m, l, pair, b, part, channel)
+        c = _from_state(c.swapaxes(1, 2), self.lmax) # (sign, m, l, pair, b, part, channel)
         plus, minus = c[0, :, :, 0] + c[1, :, :, 1], c[1, :, :, 0] + c[0, :, :, 1]
         return _rows_of_orders(plus, minus)[:, :, :parts]
 
-    def synthesis(self, x, rings, nodes, kappa, height, starts, steps):
+    def synthesis(self, x:jax.Array, rings:tuple, nodes:jax.Array, *walk)->jax.Array:
         "Rows (row, b, part, channel) to samples (lon, lat, b, part, channel), degree by degree"
+        kappa, height, starts, steps = walk
         parts, x = x.shape[2], _two_parts(x)
-        plus, minus = _orders_of_rows(x, self.lmax)                                    # (m, l, b, part, channel)
-        pair = jnp.stack([jnp.stack([plus, minus], 2), jnp.stack([minus, plus], 2)])   # for the state m: c_m, and c_-m for the mirror ring
+        plus, minus = _orders_of_rows(x, self.lmax) # (m, l, b, part, channel)
+        pair = jnp.stack([jnp.stack([plus, minus], 2), jnp.stack([minus, plus], 2)]) # c_m, and c_-m for the mirror
         pair = pair * place(self._scale(), 7, 2, 3).astype(x.dtype)
-        columns = _to_state(pair)                                                      # (group, order, l, pair, b, part, channel)
+        columns = _to_state(pair) # (group, order, l, pair, b, part, channel)
 
         def group(args):
-            columns, first, start, number, *steps = args
-            def use(F, p, l):
-                c = jax.lax.dynamic_index_in_dim(columns, l, 1, False)
-                return F + contract('wn,wkbpc->wnkbpc', p, c)
-            column = jnp.zeros_like(columns[:, :1]) # of the columns' own sharding
-            empty = jnp.broadcast_to(column, (len(columns), start.shape[1], *columns.shape[2:]))
-            return _walk(use, empty, kappa, height, start, number, tuple(steps), first)
+            columns, first, start, count, *steps = args
+            return _synthesise_group(columns, (kappa, height, start, count, tuple(steps), first))
 
-        F = jax.lax.map(group, (columns, self._first(), *starts, *steps))              # (group, order, node, pair, b, part, channel)
-        F = _from_state(F, self.lmax)                                                  # (sign, m, node, pair, b, part, channel)
+        F = jax.lax.map(group, (columns, self._first(), *starts, *steps)) # (group, order, node, pair, b, part, channel)
         count = nodes.shape[-2] if nodes.ndim == 3 else self.grid.nlat
-        def whole(north, south): return jnp.concatenate([north, south[:, ::-1][:, count % 2:]], 1)
-        F = [whole(F[0, :, :, 0], F[1, :, :, 1]), whole(F[1, :, :, 0], F[0, :, :, 1])] # F_m and F_-m
-        if nodes.ndim == 1: F = [f*place(nodes, 5, 1) for f in F]
-        else: F = [_by_parity(f, nodes, self.spin, True) for f in F]
+        F = _unfold_rings(_from_state(F, self.lmax), count) # F_m and F_-m
+        F = _at_nodes(F, nodes, self.spin, True)
         cosine, sine = F[0] + F[1], turn(F[0] - F[1])
         return self.rings.synthesis([cosine], [sine], *rings)[:, :, :, :parts]

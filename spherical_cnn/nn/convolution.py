@@ -24,7 +24,7 @@ def real_matrix(
     k:jax.Array,  # (ell, spin_in, channel_in, spin_out, channel_out) complex
     parts:int=2,  # parts of the input: 1 where it is real
 )->jax.Array:     # (ell, spin_in part channel_in, spin_out 2 channel_out) real
-    "Complex filters as real matrices from rows to rows, Eq. (10.2)"
+    "Complex filters as real matrices from rows to rows, Eq. (10.3)"
     from_real = jnp.stack([k.real, k.imag], 4)
     from_imaginary = jnp.stack([-k.imag, k.real], 4)
     matrix = jnp.stack([from_real, from_imaginary][:parts], 2)
@@ -38,7 +38,7 @@ def degree_products(
     parts:int,          # parts of x
     same_from:int|None, # from this degree on all filters are the same; None: each has its own
 )->jax.Array:           # (row, b, spin_out 2 channel_out)
-    "Each degree times its matrix, Eq. (10.1); only x and the filters are kept for the way back"
+    "Each degree times its matrix, Eq. (10.2); only x and the filters are kept for the way back"
     matrix = real_matrix(filters, parts)
     alone = len(filters) if same_from is None else min(same_from, len(filters))
     degrees = jnp.split(x, np.arange(1, alone + (alone < len(filters)))**2)
@@ -55,27 +55,44 @@ def check_rows(
     dtype=None,        # of the parameters; None: any
 )->None:
     "Errors that name the layer, what it expected and what it got"
-    if x.ndim != 5: raise ValueError(f'{layer}: expected rows (row, b, spin, part, channel), got an array of shape {x.shape}')
+    if x.ndim != 5:
+        raise ValueError(f'{layer}: expected rows (row, b, spin, part, channel), got an array of shape {x.shape}')
     if lmax is not None and lmax_of_rows(x) != lmax:
-        raise ValueError(f'{layer}: expected coefficients up to degree lmax {lmax}, {(lmax + 1)**2} rows, got {len(x)} rows, lmax {lmax_of_rows(x)}')
+        expected = f'coefficients up to degree lmax {lmax}, {(lmax + 1)**2} rows'
+        raise ValueError(f'{layer}: expected {expected}, got {len(x)} rows, lmax {lmax_of_rows(x)}')
     if x.shape[2] != len(spins) or x.shape[4] != channels:
-        raise ValueError(f'{layer}: expected {len(spins)} spins {tuple(spins)} and {channels} channels, got {x.shape[2]} and {x.shape[4]}')
+        expected = f'{len(spins)} spins {tuple(spins)} and {channels} channels'
+        raise ValueError(f'{layer}: expected {expected}, got {x.shape[2]} and {x.shape[4]}')
     if dtype is not None and jnp.finfo(x.dtype).bits > jnp.finfo(dtype).bits:
-        raise TypeError(f'{layer}: got {x.dtype} features, its parameters are of {jnp.finfo(dtype).bits} bits: cast one of the two')
+        bits = jnp.finfo(dtype).bits
+        raise TypeError(f'{layer}: got {x.dtype} features, its parameters are of {bits} bits: cast one of the two')
 
 # %% ../../nbs/10_convolution.ipynb #60183fc9
 def degree_interpolation(
     lmax:int,          # top degree
     filter_params:int, # number of support points
 )->np.ndarray:         # (lmax+1, filter_params) float64, rows sum to 1
-    "Linear interpolation in degree from equidistant support points"
+    "M of Eq. (10.4): linear interpolation in degree from equidistant support points"
     if filter_params == 1: return np.ones((lmax + 1, 1))
     position = np.arange(lmax + 1) * (filter_params - 1) / max(lmax, 1)
     return np.clip(1 - abs(position[:, None] - np.arange(filter_params)), 0, None)
 
+# %% ../../nbs/10_convolution.ipynb #2936e227
+def _initial_deviation(
+    lmax:int,               # top degree
+    spins_in:tuple,         # spins of the input
+    channels_in:int,        # channels of the input
+    filter_params:int|None, # support points; None: a value for each degree
+)->np.ndarray:              # (support points,) float64
+    "Standard deviation of the initial filters, Eq. (10.6)"
+    degree = np.arange(lmax + 1)[:, None]
+    terms = np.maximum((degree >= np.abs(spins_in)).sum(1), 1) * channels_in # n_l; 1 where no spin exists
+    mix = np.eye(lmax + 1) if filter_params is None else degree_interpolation(lmax, filter_params)
+    return np.sqrt(mix.sum(0) / (mix.T @ terms) / (mix**2).sum(1).mean())
+
 # %% ../../nbs/10_convolution.ipynb #641d8720
 class SpinConv(nnx.Module):
-    "Spin-spherical convolution of coefficients, Eq. (10.1); equivariant to rounding"
+    "Spin-spherical convolution of coefficients, Eq. (10.2); equivariant to rounding"
     def __init__(self,
         lmax:int,               # top degree, in and out
         spins_in:tuple,         # spins of the input
@@ -84,8 +101,12 @@ class SpinConv(nnx.Module):
         channels_out:int,       # channels of the output
         filter_params:int=None, # support points in degree of localised filters; None: a value for each degree
         *, rngs:nnx.Rngs):      # source of the initial filters
-        if not len(spins_in) or not len(spins_out): raise ValueError(f'SpinConv: needs at least one spin in and out, got {tuple(spins_in)} and {tuple(spins_out)}')
-        if filter_params is not None and not 1 <= filter_params <= lmax + 1: raise ValueError(f'SpinConv: filter_params must be between 1 and lmax + 1 = {lmax + 1}, got {filter_params}')
+        if not len(spins_in) or not len(spins_out):
+            got = f'{tuple(spins_in)} and {tuple(spins_out)}'
+            raise ValueError(f'SpinConv: needs at least one spin in and out, got {got}')
+        if filter_params is not None and not 1 <= filter_params <= lmax + 1:
+            limits = f'between 1 and lmax + 1 = {lmax + 1}'
+            raise ValueError(f'SpinConv: filter_params must be {limits}, got {filter_params}')
         self.lmax, self.filter_params = lmax, filter_params
         self.spins_in, self.spins_out, self.channels_in = tuple(spins_in), tuple(spins_out), channels_in
         size = self.initial_size()
@@ -94,14 +115,11 @@ class SpinConv(nnx.Module):
         self.filters = nnx.Param(jax.lax.complex(*noise) * size.astype('float32')[:, None, None, None, None])
 
     def initial_size(self)->np.ndarray: # (support points,)
-        "Standard deviation of the initial filters: the output has the variance of the input at the average degree, Eq. (10.3)"
-        degree = np.arange(self.lmax + 1)[:, None]
-        terms = np.maximum((degree >= np.abs(self.spins_in)).sum(1), 1) * self.channels_in
-        mix = np.eye(self.lmax + 1) if self.filter_params is None else degree_interpolation(self.lmax, self.filter_params)
-        return np.sqrt(mix.sum(0) / (mix.T @ terms) / (mix**2).sum(1).mean())
+        "Standard deviation of the initial filters: the variance stays on the average over degrees, Eq. (10.6)"
+        return _initial_deviation(self.lmax, self.spins_in, self.channels_in, self.filter_params)
 
-    def all_degrees(self)->jax.Array:
-        "(ell, spin_in, channel_in, spin_out, channel_out) complex: the filters at every degree, zero where a spin does not exist"
+    def all_degrees(self)->jax.Array: # (ell, spin_in, channel_in, spin_out, channel_out) complex
+        "The filters at every degree, Eq. (10.4), zero where a spin does not exist"
         k = self.filters[...]
         if self.filter_params is not None:
             mix = degree_interpolation(self.lmax, self.filter_params).astype(k.dtype)
@@ -123,22 +141,29 @@ class SpinConv(nnx.Module):
 
 # %% ../../nbs/10_convolution.ipynb #45f7b07c
 class SeparableSpinConv(nnx.Module):
-    "A filter for each channel, then a matrix over channels, Eq. (10.4); arguments as for SpinConv"
-    def __init__(self, lmax:int, spins_in:tuple, spins_out:tuple, channels_in:int, channels_out:int, filter_params:int=None, *, rngs:nnx.Rngs):
+    "A filter for each channel, then a matrix over channels, Eq. (10.7)"
+    def __init__(self,
+        lmax:int,               # top degree, in and out
+        spins_in:tuple,         # spins of the input
+        spins_out:tuple,        # spins of the output
+        channels_in:int,        # channels of the input
+        channels_out:int,       # channels of the output
+        filter_params:int=None, # support points in degree of localised filters; None: a value for each degree
+        *, rngs:nnx.Rngs):      # source of the initial filters
         self.lmax, self.spins_in, self.channels_in = lmax, tuple(spins_in), channels_in
-        self.each = SpinConv(lmax, spins_in, spins_out, 1, channels_in, filter_params, rngs=rngs) # its output channels are our channels
-        noise = jax.random.normal(rngs.params(), (2, len(spins_out), channels_in, channels_out)) / np.sqrt(2*channels_in)
-        self.mix = nnx.Param(jax.lax.complex(*noise))
+        self.each = SpinConv(lmax, spins_in, spins_out, 1, channels_in, filter_params, rngs=rngs)
+        noise = jax.random.normal(rngs.params(), (2, len(spins_out), channels_in, channels_out))
+        self.mix = nnx.Param(jax.lax.complex(*(noise / np.sqrt(2*channels_in))))
 
     def rows(self, x:jax.Array)->jax.Array:
         "(row, b, spin_in, part, channel_in) to (row, b, spin_out, 2, channel_out)"
         check_rows('SeparableSpinConv', x, self.spins_in, self.channels_in, self.lmax, self.mix.real.dtype)
         if x.shape[3] == 1: x = jnp.concatenate([x, jnp.zeros_like(x)], 3)
-        k = self.each.all_degrees()[:, :, 0][degree_of_row(self.lmax)]                                  # (row, spin_in, spin_out, channel)
-        k = k[:, None, :, :, None]
-        filtered = (k.real*x[:, :, :, None] + k.imag*turn(x)[:, :, :, None]).sum(2)                     # (row, b, spin_out, part, channel)
-        flat = filtered.reshape(*filtered.shape[:3], -1)
-        matrix = real_matrix(self.mix[...][:, None, :, None])                                           # (spin_out, 2 channel_in, 2 channel_out)
+        k = self.each.all_degrees()[:, :, 0][degree_of_row(self.lmax)] # (row, spin_in, spin_out, channel)
+        k = k[:, None, :, :, None]                                     # (row, b, spin_in, spin_out, part, channel)
+        filtered = (k.real*x[:, :, :, None] + k.imag*turn(x)[:, :, :, None]).sum(2)
+        flat = filtered.reshape(*filtered.shape[:3], -1)               # (row, b, spin_out, 2 channel_in)
+        matrix = real_matrix(self.mix[...][:, None, :, None])          # (spin_out, 2 channel_in, 2 channel_out)
         y = [contract('rbp,pq->rbq', flat[:, :, t], w) for t, w in enumerate(matrix)]
         return jnp.stack(y, 2).reshape(*flat.shape[:3], 2, -1)
 
