@@ -211,7 +211,7 @@ def _check_spins(
 
 # %% ../../nbs/09c_transform.ipynb #172850ff
 def check_description(
-    T:SpinTransform,
+    T, # SpinTransform
 )->None:
     "TypeError or ValueError for a transform that its grid cannot hold, or with an unknown method"
     _check_degrees(T.grid, T.lmax)
@@ -223,7 +223,7 @@ def check_description(
 # %% ../../nbs/09c_transform.ipynb #5b2d120d
 def _hint(
     shape:tuple, # of what was passed
-    T:SpinTransform,
+    T, # SpinTransform
     maps:bool,   # otherwise coefficients
 )->str:          # empty where there is no guess
     "What an array of a wrong shape looks like"
@@ -238,7 +238,7 @@ def _hint(
 # %% ../../nbs/09c_transform.ipynb #2010e5dc
 def check_array(
     array:jax.Array, # what was passed
-    T:SpinTransform,
+    T, # SpinTransform
     name:str,        # 'maps' or 'coefficients'
 )->jax.Array:        # complex64 or complex128, or real maps where all spins are 0
     "ValueError for arrays of another shape, TypeError for another kind; both name what was expected"
@@ -321,7 +321,7 @@ class SpinTransform:
 @partial(jax.jit, static_argnames='T')
 def _forward(
     maps:jax.Array, # checked
-    T:SpinTransform,
+    T, # SpinTransform
 )->jax.Array:
     "Maps to coefficients"
     if not maps.size:
@@ -333,7 +333,7 @@ def _forward(
 @partial(jax.jit, static_argnames=('T', 'real'))
 def _inverse(
     coefficients:jax.Array, # checked
-    T:SpinTransform,
+    T, # SpinTransform
     real:bool,              # of real functions
 )->jax.Array:
     "Coefficients to maps"

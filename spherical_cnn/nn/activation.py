@@ -66,10 +66,12 @@ class Activation(nnx.Module):
         channels:int): # channels, in and out
         self.spins, self.channels = tuple(spins), channels
 
-    def check(self, samples:tuple)->None:
+    def check(self, samples:tuple)->None: # (..., part, channel) for each spin
         "Refuse samples of other spins or channels"
-        got = len(samples), samples[0].shape[-1]
-        if got != (len(self.spins), self.channels): raise ValueError(f'{type(self).__name__}: expected {len(self.spins)} spins and {self.channels} channels, got {got[0]} and {got[1]}')
+        spins, channels = len(samples), samples[0].shape[-1]
+        if (spins, channels) != (len(self.spins), self.channels):
+            expected = f'{len(self.spins)} spins and {self.channels} channels'
+            raise ValueError(f'{type(self).__name__}: expected {expected}, got {spins} and {channels}')
 
     def __call__(self, maps:jax.Array)->jax.Array:
         "(*batch, lat, lon, spin, channel) complex, same shape out"
@@ -95,30 +97,31 @@ def add_constant(
     x:jax.Array,     # (row, b, spin, part, channel)
     value:jax.Array, # (part, channel)
     place:int,       # of spin 0 on the spin axis
-)->jax.Array:
-    "A constant function added at spin 0: sqrt(4 pi) times its value in row 0"
+)->jax.Array:        # of the shape of x
+    "A constant function added at spin 0: sqrt(4 pi) times its value in row 0, Eq. (11.2)"
     first = np.zeros((len(x), 1, x.shape[2], 1, 1), x.dtype)
     first[0, 0, place] = np.sqrt(4*np.pi)
     return x + value*first
 
 # %% ../../nbs/11_activation.ipynb #b5a97d0d
 class PhaseCollapse(Activation):
-    "Phase collapse, section 4.1 of the paper: spin 0 is replaced, other spins pass"
+    "Phase collapse, section 4.1 of the paper: spin 0 is replaced, Eq. (11.1), other spins pass"
     def __init__(self,
         spins:tuple,       # spins of the features; must contain 0
         channels:int,      # channels, in and out
         *, rngs:nnx.Rngs): # source of the initial matrices
-        if 0 not in spins: raise ValueError(f'PhaseCollapse: needs a spin 0 to collapse into, got spins {tuple(spins)}')
+        if 0 not in spins:
+            raise ValueError(f'PhaseCollapse: needs a spin 0 to collapse into, got spins {tuple(spins)}')
         self.spins, self.channels, self.zero = tuple(spins), channels, tuple(spins).index(0)
-        fan = (2 + len(spins)) * channels                       # real and imaginary part of x_0, and |x| of every spin
+        fan = (2 + len(spins)) * channels # real and imaginary part of x_0, and |x| of every spin
         linear = jax.random.normal(rngs.params(), (2, channels, channels))
         sizes = jax.random.normal(rngs.params(), (len(spins) * channels, 2 * channels))
-        self.linear = nnx.Param(jax.lax.complex(*linear) / np.sqrt(2 * channels))                                # W_1
-        self.modulus = nnx.Param(jax.lax.complex(*jnp.split(sizes, 2, -1)) / np.sqrt(2 * fan))                   # W_2
+        self.linear = nnx.Param(jax.lax.complex(*linear) / np.sqrt(2 * channels))                 # W_1
+        self.modulus = nnx.Param(jax.lax.complex(*jnp.split(sizes, 2, -1)) / np.sqrt(2 * fan))    # W_2
         self.bias = nnx.Param(jnp.zeros(channels, 'complex64'))
 
-    def collapse(self, inputs:jax.Array)->jax.Array: # (..., 2 channel) of x_0 beside (..., spin channel) moduli -> (..., 2, channel)
-        "W_1 x_0 + W_2 |x| of samples or of rows alike"
+    def collapse(self, inputs:jax.Array)->jax.Array: # (..., 2 channel + spin channel) to (..., 2, channel)
+        "W_1 x_0 + W_2 |x| of samples or of rows alike, from x_0 and moduli side by side"
         w = self.modulus[...]
         linear = real_matrix(self.linear[...][None, None, :, None])[0]
         matrix = jnp.concatenate([linear, jnp.concatenate([w.real, w.imag], 1)])
@@ -129,15 +132,15 @@ class PhaseCollapse(Activation):
         "The parts of the bias"
         return split_parts(self.bias[...])
 
-    def on_samples(self, samples:tuple)->tuple:
-        "Samples (..., part, channel) for each spin, Eq. (11.1)"
+    def on_samples(self, samples:tuple)->tuple: # (..., part, channel) for each spin, in and out
+        "Eq. (11.1)"
         @jax.checkpoint
         def inputs(samples): return _side_by_side(samples[self.zero], [modulus(y) for y in samples])
         y = self.collapse(inputs(samples)) + self.constant()
         return samples[:self.zero] + (y,) + samples[self.zero + 1:]
 
-    def rows(self, x:jax.Array, transform:SpinTransform)->jax.Array:
-        "transform.analysis(self.on_samples(transform.synthesis(x))), but only moduli, which are real functions of spin 0, are analysed, Eq. (11.2)"
+    def rows(self, x:jax.Array, transform:SpinTransform)->jax.Array: # (row, b, spin, 2, channel), in and out
+        "The rows of on_samples by Eq. (11.2): only moduli, which are real functions of spin 0, are analysed"
         check_rows('PhaseCollapse', x, self.spins, self.channels, transform.lmax, self.linear.real.dtype)
         plain = transform.with_spins((0,))
         sizes = [plain.analysis((modulus(y),))[:, :, 0] for y in transform.synthesis(x)]
@@ -170,10 +173,12 @@ class GatedActivation(Activation):
         spins:tuple,       # spins of the features; must contain 0
         channels:int,      # channels, in and out
         *, rngs:nnx.Rngs): # source of the initial matrix
-        if 0 not in spins: raise ValueError(f'GatedActivation: needs a spin 0 to compute gates from, got spins {tuple(spins)}')
+        if 0 not in spins:
+            raise ValueError(f'GatedActivation: needs a spin 0 to compute gates from, got spins {tuple(spins)}')
         self.spins, self.channels, self.zero = tuple(spins), channels, tuple(spins).index(0)
         gates = (len(spins) - 1) * channels
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), (2*channels, gates)) / np.sqrt(channels)) if gates else None
+        weight = jax.random.normal(rngs.params(), (2*channels, gates)) / np.sqrt(channels) if gates else None
+        self.weight = None if weight is None else nnx.Param(weight)
         self.bias = nnx.Param(jnp.zeros(gates)) if gates else None
 
     def on_samples(self, samples:tuple)->tuple:
