@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PAPER_LAYERS', 'PRESETS', 'READOUTS', 'RunConfig', 'preset', 'partition', 'turned', 'training_batches',
-           'absolute_loss', 'predict_standardised', 'Run', 'refined', 'training_set', 'train_run', 'config_from_dict',
+__all__ = ['PAPER_LAYERS', 'PRESETS', 'READOUTS', 'MIGRATIONS', 'RunConfig', 'preset', 'config_from_dict', 'partition', 'turned',
+           'training_batches', 'absolute_loss', 'predict_standardised', 'Run', 'refined', 'training_set', 'train_run',
            'load_run', 'GapRun', 'load_pretrained', 'open_run', 'evaluate_run', 'errors']
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-4
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -25,8 +25,9 @@ from flax import nnx
 
 from .model import MoleculeModel, MoleculeModelConfig, pack
 from .qm9 import SPLITS, TARGETS, ElementRegression, Molecules, Target, atomization, get_target, split_of
+from ..train.config import from_file_dict, prepare_run_folder, read_config
 from ..train.devices import fleet_of
-from ..train.loop import TrainConfig, fit, load_weights, prepare_run_folder, save_weights
+from ..train.loop import TrainConfig, fit, load_weights, save_weights
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-8
 @dataclass(frozen=True)
@@ -73,6 +74,23 @@ def preset(name:str, **changes)->RunConfig:
     if name not in PRESETS: raise ValueError(f"unknown preset {name!r}, expected one of {', '.join(PRESETS)}")
     config = replace(PRESETS[name], **changes)
     return replace(config, model=replace(config.model, **({} if config.unit else READOUTS.get(config.target, {}))))
+
+# %% ../../nbs/33_molecule_training.ipynb #865d00b4
+_BEFORE = dict(unit=None, data='qm9', augment=None) # what fields stood for before there were such fields
+_BEFORE_MODEL = dict(representation='bumps', activation='phase_collapse', pooling='spectral')
+
+def _with_later_fields(d:dict)->dict:
+    "From format 1 to format 2: the fields that were added while the format was 1"
+    model = d.get('model')
+    return {**_BEFORE, **d, 'model': {**_BEFORE_MODEL, **model} if isinstance(model, dict) else model}
+
+MIGRATIONS = (_with_later_fields,) # of config.json, see `from_file_dict`
+
+def config_from_dict(
+    d:dict, # what a config.json holds, of any version
+)->RunConfig:
+    "The configuration of a run; ValueError for a field that is unknown or of the wrong kind"
+    return from_file_dict(RunConfig, d, MIGRATIONS)
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-11
 def partition(
@@ -177,7 +195,7 @@ def train_run(
     "Train, and leave weights.safetensors, metrics.csv, checkpoints and config.json in the folder"
     out = Path(out); fleet_of(devices)                    # refuses devices that are not there before anything is written
     molecules, y = training_set(config, data)
-    if jax.process_index() == 0: prepare_run_folder(out, json.loads(json.dumps(asdict(config))), resume)       # one process writes
+    if jax.process_index() == 0: prepare_run_folder(out, config, resume, MIGRATIONS)       # one process writes
     extensive, elements = config.model.weights == 'element', config.model.elements
     regression = ElementRegression.fit(molecules, y, elements) if extensive else ElementRegression(elements, (0.,)*len(elements), 0.)      # lengths and squares start from 0
     residual = y - regression.predict(molecules)
@@ -193,10 +211,6 @@ def train_run(
     return run, history
 
 # %% ../../nbs/33_molecule_training.ipynb #cell-17
-def config_from_dict(d:dict)->RunConfig:
-    "The inverse of dataclasses.asdict after JSON"
-    return RunConfig(**{**d, 'model': MoleculeModelConfig(**d['model']), 'train': TrainConfig(**d['train'])})
-
 def load_run(
     out:Path, # folder of a finished run
 )->Run:
@@ -204,7 +218,7 @@ def load_run(
     out = Path(out)
     for name in ('config.json', 'weights.safetensors'):
         if not (out / name).is_file(): raise FileNotFoundError(f'{out} holds no finished run: {name} is missing (expected the folder of `spherical-cnn qm9 train`)')
-    config = config_from_dict(json.loads((out / 'config.json').read_text()))
+    config = read_config(RunConfig, out / 'config.json', MIGRATIONS)
     model = MoleculeModel(config.model, rngs=nnx.Rngs(0))
     stored = load_weights(out / 'weights.safetensors', model); model.eval()
     return Run(config, refined(model, config.predict_oversampling), ElementRegression.from_dict(json.loads(stored['regression'])), float(stored['mean']), float(stored['deviation']))

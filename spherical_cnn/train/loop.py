@@ -4,9 +4,6 @@
 
 # %% ../../nbs/20_training.ipynb #cell-3
 from __future__ import annotations
-import csv
-import io
-import json
 import os
 import re
 import shutil
@@ -23,10 +20,11 @@ import numpy as np
 import optax
 from flax import nnx
 from .devices import Fleet, fleet_of
+from .records import read_rows, write_rows, write_whole
 
 # %% auto #0
-__all__ = ['warmup_cosine', 'conjugate_gradients', 'TrainConfig', 'write_whole', 'prepare_run_folder', 'save_weights',
-           'load_weights', 'save_checkpoint', 'restore_checkpoint', 'History', 'fit']
+__all__ = ['warmup_cosine', 'conjugate_gradients', 'TrainConfig', 'save_weights', 'load_weights', 'save_checkpoint',
+           'restore_checkpoint', 'History', 'fit']
 
 # %% ../../nbs/20_training.ipynb #cell-6
 def warmup_cosine(
@@ -85,38 +83,6 @@ class _Progress: # the host's view of how far a run is
     def elapsed(self): return self.seconds + (time.perf_counter() - self.since if self.since else 0.)
     def fraction(self, ahead=0.): # ahead: steps beyond those done
         return max((self.place + ahead)/self.total, self.elapsed()/self.limit if self.limit else 0.)
-
-# %% ../../nbs/20_training.ipynb #cell-18
-def write_whole(path, data): # bytes
-    path = Path(path)
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, 'wb') as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    except OSError as e: raise OSError(e.errno, f"{path} could not be written ({e.strerror or e}); what was there before is untouched") from e
-    finally: part.unlink(missing_ok=True)
-
-# %% ../../nbs/20_training.ipynb #cell-20
-def prepare_run_folder(
-    out, # the run's folder
-    config, # dict that JSON can hold; all that decides the run
-    resume=False, # go on with the run in it
-)->Path: # the folder, which holds config.json
-    "A folder for a run; FileExistsError if it holds one, with resume FileNotFoundError if not, ValueError if its config differs"
-    out, file, config = Path(out), Path(out)/'config.json', json.loads(json.dumps(config))
-    if resume and not file.exists(): raise FileNotFoundError(f"{out} holds no run to resume: {file} is missing")
-    if file.exists() and not resume: raise FileExistsError(f"{out} holds another run: choose another folder or --resume")
-    if not resume: write_whole(file, (json.dumps(config, indent=2) + '\n').encode())
-    else:
-        try: old = json.loads(file.read_text())
-        except ValueError as e: raise ValueError(f"{file} is damaged: {e}") from None
-        differ = [f'{k} ({old.get(k)!r} there, {config.get(k)!r} now)' for k in sorted({*old, *config}) if old.get(k)!=config.get(k)]
-        if differ: raise ValueError(f"{out} holds a run with another configuration: {', '.join(differ)}")
-    return out
 
 # %% ../../nbs/20_training.ipynb #cell-23
 _stored = nnx.All(nnx.OfType(nnx.Variable), nnx.Not(nnx.RngState))
@@ -341,18 +307,13 @@ class History(dict):
         speed = self.get('items_per_second', np.array([]))
         return float(np.median(speed[np.isfinite(speed)])) if np.isfinite(speed).any() else float('nan')
 
-def _write_rows(path, rows): # CSV, the whole file at once
-    text = io.StringIO()
-    names = list(dict.fromkeys(k for r in rows for k in r))
-    writer = csv.DictWriter(text, names, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
-
-def _read_rows(path): # rows of a CSV, [] if there is none
-    number = lambda k, v: int(v) if k in ('epoch', 'step') else float(v)
-    if not Path(path).exists(): return []
-    with open(path, newline='') as f: return [{k: number(k, v) for k, v in r.items() if v} for r in csv.DictReader(f)]
+def _metrics(out): # rows of metrics.csv in a run's folder, [] if there is none
+    "One row of numbers for each epoch; ValueError names the file and what is wrong with it"
+    path = Path(out)/'metrics.csv'
+    rows = read_rows(path, ('epoch',))
+    wrong = [f'{name} of epoch {row["epoch"]} is {v!r}' for row in rows for name, v in row.items() if isinstance(v, str)]
+    if wrong: raise ValueError(f"{path} is damaged: {wrong[0]}, a number was expected")
+    return rows
 
 def _tensorboard(out, step): # a writer, or None; what was written after this step is dropped
     try: from tensorboardX import SummaryWriter
@@ -375,7 +336,7 @@ def _resume(out, state, clock, steps_per_epoch): # state, epochs done, rows; fro
     whole = restore_checkpoint(out, _counted(state, clock, 0))
     epoch, clock.step, clock.seconds = int(whole.pop('epoch')), int(whole.pop('step')), float(whole.pop('seconds'))
     clock.place = epoch*steps_per_epoch # the same share of the whole, however many devices made the steps
-    return whole, epoch, [r for r in _read_rows(Path(out)/'metrics.csv') if r['epoch']<=epoch]
+    return whole, epoch, [r for r in _metrics(out) if r['epoch']<=epoch]
 
 def _steps_per_epoch(batches, steps): # from the argument or from len
     if steps is None and hasattr(batches, '__len__'): steps = len(batches)
@@ -393,7 +354,7 @@ def _finish_epoch(run, state, epoch, row): # validate, record, keep
     if run.validate: row |= {f'valid_{k}': float(v) for k, v in run.validate(run.model).items()}
     run.rows.append(row)
     if run.out is None or not run.fleet.first: return
-    _write_rows(Path(run.out)/'metrics.csv', run.rows)
+    write_rows(Path(run.out)/'metrics.csv', run.rows)
     if run.board: _warned(lambda: [run.board.add_scalar(k, v, row['step']) for k, v in row.items() if k not in ('epoch', 'step')])
     if epoch%run.config.checkpoint_every_epochs==0 or epoch==run.config.epochs or run.clock.fraction()>=1:
         save_checkpoint(run.out, run.clock.step, _counted(state, run.clock, epoch), run.config.keep)
