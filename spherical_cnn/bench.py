@@ -9,11 +9,10 @@ from __future__ import annotations
 __all__ = ['PEERS', 'device_name', 'interleaved', 'product_operations', 'ring_operations', 'floor_calls', 'floor_seconds',
            'split_real', 'join_real', 'Peer', 'peer_grid', 'peer_problem', 'real_fields', 'complex_maps', 'fastest',
            'packed_orders', 'ducc0_calls', 'ducc0_peer', 'torch_harmonics_units', 'torch_harmonics_peer', 's2fft_peer',
-           's2fft_tables', 's2fft_on_the_fly', 'load_peers', 'peer_version', 'peer_errors', 'method_peers',
-           'bench_transforms', 'append_rows', 'speed_table', 'bench_rings']
+           's2fft_tables', 's2fft_on_the_fly', 'load_peers', 'peer_version', 'peer_errors', 'append_rows',
+           'method_peers', 'bench_transforms', 'speed_table', 'bench_rings']
 
 # %% ../nbs/50_speed.ipynb #cell-4
-import csv
 import logging
 import os
 import platform
@@ -33,6 +32,7 @@ from .harmonics.grid import Grid
 from .harmonics.tables import sign
 from .harmonics.transform import SpinTransform
 from .testing import float64, relative_error
+from .train.records import Rows
 
 # %% ../nbs/50_speed.ipynb #cell-6
 def device_name()->str:
@@ -277,6 +277,18 @@ def peer_errors(peer:Peer, n:int, maps:int)->tuple[float, float]:
     pairs = (peer.coefficients(peer.forward()), c), (peer.maps(peer.inverse()), f)
     return tuple(max(relative_error(actual[:, :, s], expected[:, :, s]) for s in (0, 1)) for actual, expected in pairs)
 
+# %% ../nbs/50_speed.ipynb #6f501ed5
+def append_rows(
+    out:Path,  # CSV file; the first rows make it
+    rows:list, # dicts of the same keys
+)->None:
+    "Rows to a table of measurements, all or none; ValueError if the table has other columns"
+    table = Rows(out)
+    there = {name for row in table.read() for name in row}
+    other = sorted(there - set(rows[0]))
+    if other: raise ValueError(f"{out} has other columns, {', '.join(other)}: give another file with --out")
+    table.add(*rows)
+
 # %% ../nbs/50_speed.ipynb #cell-29
 def method_peers(n:int, maps:int)->dict: # name -> Peer
     "The methods of notebook 09c on the same random maps"
@@ -311,14 +323,6 @@ def bench_transforms(
         print(f'n = {n}: {len(calls)//2} methods and libraries measured')
     return rows
 
-def append_rows(out:Path, rows:list)->None:
-    "Append to a CSV file, with a header if it is new"
-    out = Path(out); new = not out.exists(); out.parent.mkdir(parents=True, exist_ok=True)
-    if not new and (header := out.read_text().splitlines()[0]) != ','.join(rows[0]): raise ValueError(f'{out} has other columns, {header}: give another file with --out')
-    with open(out, 'a', newline='') as f:
-        writer = csv.DictWriter(f, rows[0], lineterminator='\n')
-        if new: writer.writeheader()
-        writer.writerows(rows)
 
 # %% ../nbs/50_speed.ipynb #cell-32
 def speed_table(rows:list)->str: # of one run

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FIVE_LAYERS', 'TABLE6', 'append_row', 'read_rows', 'symmetry_changes', 'run_variants', 'table6_variants',
-           'augmentation_variants', 'table6', 'curve_variants', 'baseline_rows', 'plot_sizes']
+__all__ = ['FIVE_LAYERS', 'TABLE6', 'symmetry_changes', 'rows_of', 'run_variants', 'table6_variants', 'augmentation_variants',
+           'table6', 'curve_variants', 'baseline_rows', 'plot_sizes']
 
 # %% ../../nbs/39_molecule_ablations.ipynb #cell-4
-import csv
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,23 +22,14 @@ from .demo import moved
 from .model import MoleculeModelConfig
 from .qm9 import ElementRegression, Molecules, atomization, split_of
 from .run import Run, RunConfig, evaluate_run, preset, train_run, training_set
-from ..train.loop import TrainConfig, write_whole
+from ..train.config import to_dict
+from ..train.loop import TrainConfig
+from ..train.records import Rows, digest, read_rows
 
 # %% ../../nbs/39_molecule_ablations.ipynb #cell-7
 FIVE_LAYERS = RunConfig(MoleculeModelConfig(((12, 16), (6, 32), (6, 32)), hidden=64, momentum=.98), TrainConfig(epochs=4, learning_rate=4e-3, weight_average=.99, checkpoint_every_epochs=100), target='H', train_molecules=3000, validation_molecules=500)
 TABLE6 = {'ours': ({}, 15.25), 'pooling in space (Esteves et al.)': (dict(pooling='spatial'), 16.13), 'gated activation (Weiler et al.)': (dict(activation='gated'), 16.70),
           'magnitude activation (Esteves et al.)': (dict(activation='magnitude'), 17.01), 'Coulomb spheres (Cohen et al.)': (dict(representation='coulomb'), 20.90)}   # what differs, and the paper's error in meV
-
-def append_row(path:Path, row:dict)->None:
-    "One more line of a CSV file, or its first two; the file is whole at any time"
-    path = Path(path); rows = read_rows(path) + [{k: str(v) for k, v in row.items()}]
-    names = list(dict.fromkeys(k for r in rows for k in r))
-    write_whole(path, ('\n'.join([','.join(names), *(','.join(r.get(n, '') for n in names) for r in rows)]) + '\n').encode())
-
-def read_rows(path:Path)->list: # of dicts of str
-    "A CSV file, [] if there is none"
-    if not Path(path).exists(): return []
-    with open(path, newline='') as f: return list(csv.DictReader(f))
 
 # %% ../../nbs/39_molecule_ablations.ipynb #cell-9
 def symmetry_changes(
@@ -55,28 +45,56 @@ def symmetry_changes(
         change.append(np.sqrt(np.mean([(run.predict(moved(molecules, turned)) - start)**2 for _ in range(turns)])) * run.config.quantity.factor)
     return float(change[0]), float(change[1])
 
-# %% ../../nbs/39_molecule_ablations.ipynb #cell-11
+# %% ../../nbs/39_molecule_ablations.ipynb #bf073d23
+def rows_of(
+    table:Rows,        # of `run_variants`
+    name:str,          # of the variant
+    config:RunConfig,  # of the run, with its seed
+)->list: # of dicts
+    "The rows in the table that this configuration left"
+    facts = dict(variant=name, seed=config.train.seed, target=config.target, split=config.split)
+    facts |= dict(train_molecules=config.train_molecules)
+    if config.train.time_limit_s is None: facts |= dict(epochs=config.train.epochs)
+    mark = digest(to_dict(config))
+    return [row for row in table.find(**facts) if str(row.get('config', mark)) == mark]
+
+# %% ../../nbs/39_molecule_ablations.ipynb #dfaef59f
 def run_variants(
     variants:dict,     # name -> RunConfig
     seeds:tuple,       # one run for each
     data:Molecules,    # QM9
-    out:Path,          # CSV file to append to
+    out:Path,          # CSV file to which rows are added
     runs:Path,         # folder for the runs themselves
     test_molecules:int=1000, # the first so many of the test split
     say=print,
-)->list:               # the rows of the file
+)->list:               # the rows of these runs, and those of other names with the same target and split
     "Train and evaluate every variant with every seed"
-    for seed in seeds:                                           # all variants with one seed, then the next: a stop leaves whole comparisons
+    table, ours = Rows(out), []
+    for seed in seeds: # all variants with one seed, then the next: a stop leaves whole comparisons
         for name, config in variants.items():
-            if any(r['variant'] == name and r['seed'] == str(seed) for r in read_rows(out)): continue
-            config = replace(config, train=replace(config.train, seed=seed)); folder = Path(runs) / f'{len(read_rows(out)):03d}'
-            run, history = train_run(config, data, folder, progress=False); result = evaluate_run(run, data, test_molecules)
-            rotated, mirrored = symmetry_changes(run, data.take(result['places'][:100]))
-            append_row(out, dict(variant=name, seed=seed, target=config.target, split=config.split, train_molecules=config.train_molecules, epochs=int(history['epoch'][-1]), steps=history.steps, seconds=round(float(history['seconds'][-1]), 1),
-                                 test_molecules=len(result['places']), mae=round(result['mae'], 5), unit=result['unit'], rotated=round(rotated, 4), mirrored=round(mirrored, 4)))
-            say(f'{name}, seed {seed}: {result["mae"]:.4g} {result["unit"]} after {history["seconds"][-1]:.0f} s')
-    return read_rows(out)
+            config = replace(config, train=replace(config.train, seed=seed))
+            if not rows_of(table, name, config):
+                row = _run_variant(name, config, data, Path(runs), test_molecules)
+                table.add(row)
+                say(f'{name}, seed {seed}: {row["mae"]:.4g} {row["unit"]} after {row["seconds"]:.0f} s')
+            ours += rows_of(table, name, config)
+    first = next(iter(variants.values()))
+    others = table.find(target=first.target, split=first.split)
+    return ours + [row for row in others if row['variant'] not in variants]
 
+def _run_variant(name:str, config:RunConfig, data:Molecules, runs:Path, test_molecules:int)->dict: # a row
+    "Train one variant, or go on with it, and measure it"
+    folder = runs / digest(to_dict(config))
+    run, history = train_run(config, data, folder, resume=(folder / 'config.json').exists(), progress=False)
+    result = evaluate_run(run, data, test_molecules)
+    rotated, mirrored = symmetry_changes(run, data.take(result['places'][:100]))
+    return dict(variant=name, seed=config.train.seed, target=config.target, split=config.split,
+        train_molecules=config.train_molecules, epochs=int(history['epoch'][-1]), steps=history.steps,
+        seconds=round(float(history['seconds'][-1]), 1), test_molecules=len(result['places']),
+        mae=round(result['mae'], 5), unit=result['unit'], rotated=round(rotated, 4), mirrored=round(mirrored, 4),
+        config=folder.name)
+
+# %% ../../nbs/39_molecule_ablations.ipynb #cell-11
 def table6_variants(config:RunConfig=FIVE_LAYERS)->dict:
     "The five rows as configurations"
     return {name: replace(config, model=replace(config.model, **changes)) for name, (changes, _) in TABLE6.items()}
@@ -110,11 +128,11 @@ def baseline_rows(
     "Linear and kernel regression at each size, where the file lacks them"
     places = split_of(config.split, data)[2][:test_molecules]; test, truth = data.take(places), atomization(data, config.quantity)[places]
     for n in sizes:
-        if any(r['variant'] == f'kernel {n}' for r in read_rows(out)): continue
+        if Rows(out).find(variant=f'kernel {n}', target=config.target, split=config.split): continue
         start = time.perf_counter(); molecules, y = training_set(replace(config, train_molecules=n), data); linear = ElementRegression.fit(molecules, y)
         kernel = CoulombKernelRidge.fit(molecules, y - linear.predict(molecules)); guess = linear.predict(test)
         for name, p in (('linear', guess), ('kernel', guess + kernel.predict(test))):
-            append_row(out, dict(variant=f'{name} {n}', seed=0, target=config.target, split=config.split, train_molecules=n, epochs='', steps='', seconds=round(time.perf_counter() - start, 1), test_molecules=len(places), mae=round(float(abs(p - truth).mean()*config.quantity.factor), 5), unit=config.quantity.reported))
+            Rows(out).add(dict(variant=f'{name} {n}', seed=0, target=config.target, split=config.split, train_molecules=n, epochs='', steps='', seconds=round(time.perf_counter() - start, 1), test_molecules=len(places), mae=round(float(abs(p - truth).mean()*config.quantity.factor), 5), unit=config.quantity.reported))
 
 def plot_sizes(rows:list, ax=None):
     "Error against the number of training molecules, on two logarithmic axes"

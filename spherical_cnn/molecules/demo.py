@@ -21,6 +21,7 @@ from .baselines import CoulombKernelRidge
 from .qm9 import EV_KCAL_MOL, HARTREE_EV, ElementRegression, Molecules, load_qm9, split_indices
 from .run import PRESETS, Run, RunConfig, evaluate_run, train_run, training_set
 from .sphere import molecule_maps, neighbour_table
+from ..train.records import write_rows
 
 # %% ../../nbs/37_molecule_demo.ipynb #cell-6
 def moved(
@@ -118,4 +119,4 @@ def write_predictions(path:Path, test:Molecules, result:dict, predictions:dict)-
     "One row for each test molecule: QM9 number, truth and the predictions of every method, in eV"
     header = ['qm9_index', 'U0_atomisation_eV', *(name.split(',')[0].replace(' ', '_') + '_eV' for name in predictions)]
     columns = [test.index, *(np.round(v * HARTREE_EV, 6) for v in (result['truth'], *predictions.values()))]
-    part = Path(path).with_suffix('.part'); part.write_text('\n'.join([','.join(header), *(','.join(map(str, row)) for row in zip(*columns))]) + '\n'); part.replace(path)
+    write_rows(path, [dict(zip(header, row)) for row in zip(*columns)], header)

@@ -27,6 +27,7 @@ from .files import collect
 from .qm9 import EV_KCAL_MOL, HARTREE_EV, Molecules, reference
 from .run import Run
 from .sources import kind_of, molecule_stream, source_digest
+from ..train.records import csv_line, locked, whole_file
 
 # %% ../../nbs/35c_prediction.ipynb #cell-7
 def prediction_columns(run:Run, molecules:Molecules)->dict: # name with its unit -> (molecules,) float64
@@ -68,42 +69,61 @@ def run_digest(run:Run, sources:list)->str:
     return digest.hexdigest()[:16]
 
 # %% ../../nbs/35c_prediction.ipynb #cell-11
-def rows_done(part:Path)->int:
-    "Whole rows of a table that was begun; a last line that was cut is removed"
+def rows_done(
+    part:Path, # table that was begun
+)->int:        # whole rows in it
+    "Count the rows of a table, and remove a last one that was cut off; a line break in quotes ends no row"
     if not part.exists(): return 0
-    with open(part, 'rb+') as f:
-        whole, lines = 0, 0
-        for line in f:
+    whole, read, rows, quotes = 0, 0, 0, 0
+    with open(part, 'rb+') as file:
+        for line in file:
             if not line.endswith(b'\n'): break
-            whole, lines = whole + len(line), lines + 1
-        f.truncate(whole)
-    return max(lines - 1, 0)
+            read, quotes = read + len(line), quotes + line.count(b'"')
+            if quotes % 2 == 0: whole, rows = read, rows + 1
+        file.truncate(whole)
+    return max(rows - 1, 0)
 
-def to_parquet(part:Path, out:Path)->None:
-    "A CSV table of predictions to Parquet, block by block"
+# %% ../../nbs/35c_prediction.ipynb #f7537499
+def to_parquet(
+    part:Path, # table of predictions in CSV; removed
+    out:Path,  # Parquet file
+)->None:
+    "A CSV table of predictions to Parquet, block by block, whole or not at all"
     from pyarrow import csv as table, float64, string
     from pyarrow.parquet import ParquetWriter
     with open(part, newline='') as f: names = next(csv.reader(f))
-    kinds = {n: string() if n in ('molecule', 'error') else float64() for n in names}; whole = out.with_name(f'.{out.name}.{os.getpid()}.part')
-    try:
-        with table.open_csv(part, convert_options=table.ConvertOptions(column_types=kinds)) as reader, ParquetWriter(whole, reader.schema) as writer:
+    kinds = {n: string() if n in ('molecule', 'error') else float64() for n in names}
+    options = table.ConvertOptions(column_types=kinds)
+    with whole_file(out) as file, table.open_csv(part, convert_options=options) as reader:
+        with ParquetWriter(file, reader.schema) as writer:
             for block in reader: writer.write_batch(block)
-        whole.replace(out)
-    finally: whole.unlink(missing_ok=True)
     part.unlink()
 
-def write_rows(part:Path, header:list, chunks:Iterator, done:int, bar)->list: # names and errors of the rows that failed
+def write_rows(
+    part:Path,       # table that was begun, or none
+    header:list,     # names of the columns
+    chunks:Iterator, # lists of rows, dicts
+    bar,             # of tqdm
+)->list:             # errors of the rows that failed
     "Append chunks of rows, flushed one by one; OSError keeps what was written"
     failed = []
     try:
-        with open(part, 'a', newline='') as f:
-            writer = csv.DictWriter(f, header, restval='', lineterminator='\n')
-            if not f.tell(): writer.writeheader()
+        with open(part, 'ab') as file:
+            if not file.tell(): file.write(csv_line(header).encode())
             for rows in chunks:
-                writer.writerows({k: f'{v:.10g}' if isinstance(v, float) else v for k, v in row.items()} for row in rows); f.flush()
-                failed += [row['error'] for row in rows if row['error']]; bar.update(len(rows))
-    except OSError as error: raise OSError(f'could not write {part}: {error.strerror or error}; its rows are kept, the same command goes on behind them') from None
+                file.write(''.join(map(_line_of, rows, [header]*len(rows))).encode(errors='backslashreplace'))
+                file.flush()
+                failed += [row['error'] for row in rows if row['error']]
+                bar.update(len(rows))
+    except OSError as error:
+        told = f'could not write {part}: {error.strerror or error}; its rows are kept, the same command goes on behind them'
+        raise OSError(told) from None
     return failed
+
+def _line_of(row:dict, header:list)->str:
+    "A row of predictions as a line, numbers to ten digits"
+    values = [row.get(name) for name in header]
+    return csv_line(f'{v:.10g}' if isinstance(v, float) else v for v in values)
 
 # %% ../../nbs/35c_prediction.ipynb #cell-12
 def predict_table(
@@ -114,18 +134,25 @@ def predict_table(
     progress:bool=True,# a bar on a terminal
 )->tuple[int, list]:   # rows in the table, errors of those that failed
     "Predict every molecule of the sources into a table; a table that was begun by the same command is finished"
-    from tqdm import tqdm
     out, header = Path(out), ['molecule', *prediction_columns(run, Molecules(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, .74]]), np.array([2]), np.array([0]))), 'error']
     if out.suffix.lower() not in ('.csv', '.parquet'): raise ValueError(f'{out}: unknown kind of table; expected .csv or .parquet')
     if not out.parent.is_dir(): raise FileNotFoundError(f'{out.parent} does not exist; expected a folder for {out.name}')
     for source in sources: kind_of(source)                                                # a misspelt path ends before the work
     if out.suffix.lower() == '.parquet': import pyarrow  # noqa: F401                     # and so does a missing library
-    part = out.with_name(f'.{out.name}.{run_digest(run, sources)}.part'); done = rows_done(part)
+    part = out.with_name(f'.{out.name}.{run_digest(run, sources)}.part')
+    with locked(part, wait=False): return _finish_table(run, sources, out, header, part, chunk, progress)
+
+def _finish_table(run, sources, out, header, part, chunk, progress): # as above; the table that was begun
+    "What `predict_table` returns, by the only process that writes this table"
+    from tqdm import tqdm
+    done = rows_done(part)
     items = islice(chain.from_iterable(molecule_stream(s, run.config.model.elements) for s in sources), done, None)
-    with tqdm(initial=done, unit=' molecules', desc='predicting', disable=not (progress and sys.stderr.isatty())) as bar: write_rows(part, header, prediction_rows(run, items, chunk), done, bar)
+    with tqdm(initial=done, unit=' molecules', desc='predicting', disable=not (progress and sys.stderr.isatty())) as bar: write_rows(part, header, prediction_rows(run, items, chunk), bar)
     with open(part, newline='') as f: failed = [row['error'] for row in csv.DictReader(f) if row['error']]
     count = rows_done(part)
-    if not count: part.unlink(); raise ValueError('no molecules given; expected at least one')
+    if not count:
+        part.unlink()
+        raise ValueError('no molecules given; expected at least one')
     if out.suffix.lower() == '.parquet': to_parquet(part, out)
     else: part.replace(out)
     return count, failed

@@ -8,14 +8,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SYMBOLS', 'SPLITS', 'Molecules', 'geometry_fault', 'congruent_groups',
            'Target', 'get_target', 'reference', 'atomization', 'packaged_csv', 'parse_csv', 'write_cache', 'read_cache',
-           'load_qm9', 'split_indices', 'check_parts', 'random_split', 'split_of', 'ElementRegression']
+           'load_qm9', 'split_indices', 'places_of', 'check_parts', 'random_split', 'split_of', 'ElementRegression']
 
 # %% ../../nbs/31_qm9.ipynb #cell-4
-import contextlib
 import difflib
 import hashlib
-import json
-import os
 import warnings
 import zipfile
 import zlib
@@ -28,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cache import cache_file
+from ..train.records import read_json, whole_file
 
 # %% ../../nbs/31_qm9.ipynb #cell-7
 @dataclass(frozen=True, eq=False)
@@ -180,17 +178,15 @@ def parse_csv(paths:list)->Molecules:
 # %% ../../nbs/31_qm9.ipynb #cell-19
 def write_cache(path:Path, molecules:Molecules)->None:
     "One compressed file of arrays, complete or not at all"
-    path = Path(path)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    arrays = dict(numbers=molecules.numbers.astype('int8'), positions=molecules.positions,
+        counts=molecules.counts.astype('int16'), index=molecules.index)
+    if molecules.names is not None: arrays['names'] = np.array(molecules.names)
+    arrays |= {f'target_{name}': values for name, values in molecules.targets.items()}
+    arrays |= {f'unit_{name}': np.array(unit) for name, unit in molecules.units.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, 'wb') as f:
-            np.savez_compressed(f, numbers=molecules.numbers.astype('int8'), positions=molecules.positions, counts=molecules.counts.astype('int16'), index=molecules.index, **({} if molecules.names is None else dict(names=np.array(molecules.names))),
-                                **{f'target_{k}': v for k, v in molecules.targets.items()}, **{f'unit_{k}': np.array(v) for k, v in molecules.units.items()})
-        part.replace(path)
-    except OSError as error: raise OSError(f'could not write the cache {path}: {error.strerror or error}. Nothing was left behind; set SPHERICAL_CNN_CACHE to a folder with space') from None
-    finally:
-        with contextlib.suppress(OSError): part.unlink()
+        with whole_file(path) as file: np.savez_compressed(file, **arrays)
+    except OSError as error:
+        raise OSError(f'could not write the cache: {error.strerror or error}; set SPHERICAL_CNN_CACHE to a folder with space') from None
 
 def read_cache(path:Path)->Molecules:
     "Molecules from a cache; ValueError if the file is not whole"
@@ -233,6 +229,15 @@ def split_indices(
     train, validation = SPLITS[name]
     return tuple(np.split(order, [train, train + validation]))
 
+# %% ../../nbs/31_qm9.ipynb #39ddd8ed
+def places_of(
+    listed:list, # of a JSON file
+)->np.ndarray: # (places,) int
+    "Places of molecules; ValueError for anything but a list of whole numbers"
+    wrong = [place for place in listed if type(place) is not int]
+    if wrong: raise ValueError(f'{wrong[0]!r} is no place of a molecule')
+    return np.array(listed, int)
+
 # %% ../../nbs/31_qm9.ipynb #cell-26
 def check_parts(parts:dict, count:int, where:str='the split')->None: # name -> places
     "ValueError if a molecule is twice in one part or in two of them, or does not exist, or if a part is empty"
@@ -264,8 +269,8 @@ def split_of(
     if name == 'random': return random_split(molecules)
     if not name.endswith('.json'): raise ValueError(f"unknown split {split!r}, expected 1, 2, 'torchmd', 'random' or a JSON file")
     if not Path(name).is_file(): raise FileNotFoundError(f'the split {name} does not exist')
-    try: parts = {k: np.array(v, int) for k, v in json.loads(Path(name).read_text()).items()}
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, ValueError, TypeError) as error: raise ValueError(f'the split {name} is not {{"train": [...], "validation": [...], "test": [...]}} ({error})') from None
+    try: parts = {k: places_of(v) for k, v in read_json(name).items()}
+    except (AttributeError, ValueError, TypeError, OverflowError) as error: raise ValueError(f'the split {name} is not {{"train": [...], "validation": [...], "test": [...]}} ({error})') from None
     if set(parts) != {'train', 'validation', 'test'}: raise ValueError(f'the split {name} holds {", ".join(parts) or "nothing"}, expected train, validation and test')
     check_parts(parts := {k: parts[k] for k in ('train', 'validation', 'test')}, n, f'the split {name}')
     return tuple(parts.values())

@@ -10,15 +10,13 @@ __all__ = ['PUBLISHED', 'record_evaluation', 'read_evaluations', 'plot_error_by_
            'results_table', 'model_card']
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-4
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols
 
 from .qm9 import TARGETS, Molecules, Target, get_target
-from ..train.loop import write_whole
+from ..train.records import read_json, read_rows, write_json
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-7
 PUBLISHED = {                   # split -> name -> one figure for each target
@@ -41,7 +39,7 @@ def record_evaluation(
 )->None:
     "Leave evaluation-<target>.json in the folder of the run"
     row = dict(target=target, split=split, mae=result['mae'], unit=result['unit'], molecules=len(result['places']), whole=whole)
-    write_whole(Path(out) / f'evaluation-{target}.json', (json.dumps(row, indent=1) + '\n').encode())
+    write_json(Path(out) / f'evaluation-{target}.json', row, indent=1)
 
 def read_evaluations(folders:list)->list: # of dicts
     "What was recorded in the folders; ValueError names one that holds nothing"
@@ -49,7 +47,7 @@ def read_evaluations(folders:list)->list: # of dicts
     for folder in map(Path, folders):
         found = sorted(folder.glob('evaluation-*.json'))
         if not found: raise ValueError(f'{folder} holds no evaluation: run `spherical-cnn qm9 evaluate {folder}` first')
-        rows += [json.loads(p.read_text()) | dict(folder=str(folder)) for p in found]
+        rows += [read_json(p) | dict(folder=str(folder)) for p in found]
     return rows
 
 # %% ../../nbs/38_molecule_table.ipynb #cell-11
@@ -112,8 +110,8 @@ def model_card(
     note:str='',  # on what, and how, it was trained
 )->str:           # Markdown
     "The model card of a run"
-    out = Path(out); config = json.loads((out / 'config.json').read_text()); model, target = config['model'], get_target(config['target'], config.get('unit')); qm9 = config.get('data', 'qm9') == 'qm9'
-    with open(out / 'metrics.csv', newline='') as f: rows = list(csv.DictReader(f))
+    out = Path(out); config = read_json(out / 'config.json'); model, target = config['model'], get_target(config['target'], config.get('unit')); qm9 = config.get('data', 'qm9') == 'qm9'
+    rows = read_rows(out / 'metrics.csv', ('epoch',))
     elements = ', '.join(chemical_symbols[z] for z in model['elements'])
     lines = [f'# {target.name}, a trained spherical CNN', '', f'- Predicts: {target.label} of molecules of {elements}' + (', as what is left without the atoms' if target.references else '') + (' (B3LYP/6-31G(2df,p), as QM9 holds it)' if qm9 else '') + '.']
     for r in read_evaluations([out]):

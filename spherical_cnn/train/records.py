@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['printable', 'whole_file', 'write_whole', 'read_json', 'write_json', 'digest', 'file_digest', 'read_rows',
+__all__ = ['printable', 'whole_file', 'write_whole', 'read_json', 'write_json', 'digest', 'file_digest', 'csv_line', 'read_rows',
            'write_rows', 'locked', 'Rows']
 
 # %% ../../nbs/19_records.ipynb #6704c222
@@ -152,12 +152,17 @@ def _cell(value): # a number, text or None
 def _value(cell): # text
     "The inverse of `_cell`"
     number = _number(cell)
-    if number is not None: return number
+    return _text(cell) if number is None else number
+
+def _text(cell): # text that may have been marked as such
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 # %% ../../nbs/19_records.ipynb #327c9e7c
-def _line(cells): # texts -> one line of a CSV file
-    "Cells with commas, quotes or line breaks stand in quotes, quotes in them are doubled"
+def csv_line(
+    values, # numbers, text or None
+)->str: # with the line break at its end
+    "One line of a CSV file: texts that a spreadsheet would run are marked, those with commas or line breaks quoted"
+    cells = [_cell(v) for v in values]
     quoted = ['"' + c.replace('"', '""') + '"' if re.search(r'[",\r\n]', c) else c for c in cells]
     return (','.join(quoted) or '""') + '\n'
 
@@ -211,7 +216,8 @@ def read_rows(
     lines, name = _lines(path), printable(path)
     if not lines: return []
     _check_table(lines, name)
-    (_, columns), *rest = lines
+    (_, header), *rest = lines
+    columns = [_text(c) for c in header]
     rows = [{n: _value(c) for n, c in zip(columns, cells) if c} for _, cells in rest]
     _check_keys(rows, key, [f'{name}, line {number}' for number, _ in rest])
     return rows
@@ -223,15 +229,16 @@ def write_rows(
 ):
     "A table, whole or not at all; OSError says that what was there before is untouched"
     columns = list(dict.fromkeys([*columns, *(n for row in rows for n in row)]))
-    lines = [columns, *([_cell(row.get(n)) for n in columns] for row in rows)]
-    write_whole(path, ''.join(map(_line, lines)).encode(errors='backslashreplace'))
+    lines = [columns, *([row.get(n) for n in columns] for row in rows)]
+    write_whole(path, ''.join(map(csv_line, lines)).encode(errors='backslashreplace'))
 
 # %% ../../nbs/19_records.ipynb #bb8a7a82
 @contextmanager
 def locked(
     path, # of the file to protect, which need not exist
+    wait=True, # for as long as another process holds it; otherwise BlockingIOError, at once
 ):
-    "Context in which no other process that asks for the same path can be; it waits for as long as another one is"
+    "Context in which no other process that asks for the same path can be"
     import fcntl # absent on Windows
     path = Path(path)
     lock = path.with_name(f'.{path.name}.lock')
@@ -239,7 +246,9 @@ def locked(
     while True:
         opened = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX)
+            try: fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise BlockingIOError(e.errno, f"{printable(path)} is being written by another process") from None
             if not _is_at(opened, lock): continue
             try: yield
             finally: lock.unlink()
@@ -274,8 +283,9 @@ class Rows:
     ):
         "All of these rows or none; ValueError for a key that is there already, OSError leaves the table as it was"
         with locked(self.path):
-            columns, table = next(iter(_lines(self.path)), (1, []))[1], self.read()
+            table, header = self.read(), [cells for _, cells in _lines(self.path)[:1]]
             for row in rows: table = _joined(table, _as_read(row), self, replace)
+            columns = [_text(c) for cells in header for c in cells]
             write_rows(self.path, table, [*columns, *(n for row in rows for n in row)])
 
 def _as_read(row): # dict -> dict as it will be read
