@@ -110,7 +110,7 @@ def qm9_evaluate(
     from spherical_cnn.molecules.run import GapRun, evaluate_run, open_run
     from spherical_cnn.molecules.sources import load_molecules
     from spherical_cnn.molecules.table import draw_evaluation, model_card, record_evaluation
-    from spherical_cnn.train.loop import write_whole
+    from spherical_cnn.train.records import write_whole
     trained = open_run(run) if minus is None else GapRun(open_run(run), open_run(minus)); quantity, split = trained.config.quantity, trained.config.split
     molecules = load_molecules(trained.config.data, quantity.name, trained.config.unit)
     result = evaluate_run(trained, molecules, limit)

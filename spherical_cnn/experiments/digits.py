@@ -12,9 +12,7 @@ __all__ = ['MODELS', 'digits_file', 'load_digits', 'split_digits', 'sphere_point
            'format_table', 'plot_table']
 
 # %% ../../nbs/23_digits.ipynb #digits-imports
-import csv
 import gzip
-import io
 import time
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +29,8 @@ from ..harmonics.rows import from_rows
 from ..harmonics.transform import to_samples
 from ..nn.network import SphericalCNN, Stage, real_parameters
 from ..nn.pooling import global_pool
-from ..train.loop import History, TrainConfig, fit, write_whole
+from ..train.loop import History, TrainConfig, fit
+from ..train.records import Rows
 
 # %% ../../nbs/23_digits.ipynb #digits-file
 def digits_file(
@@ -285,23 +284,7 @@ def accuracy(
     return float((said == labels).mean())
 
 # %% ../../nbs/23_digits.ipynb #digits-csv
-def _read_rows(path:Path)->list: # of dicts
-    "Rows of a CSV file of digits_table with numbers as numbers, [] if there is no file"
-    if path is None or not Path(path).exists(): return []
-    kinds = dict.fromkeys(('model', 'trained', 'tested'), str) | dict.fromkeys(('accuracy', 'seconds'), float)
-    kinds |= dict.fromkeys(('seed', 'epochs', 'digits', 'n', 'parameters'), int)
-    with open(path, newline='') as file: rows = list(csv.DictReader(file))
-    try: return [{name: kinds[name](value) for name, value in row.items()} for row in rows]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f'{Path(path).name} is not a table that digits_table wrote: choose another file') from None
-
-def _append_rows(path:Path, rows:list)->None: # of dicts with the same keys
-    "More rows at the end of a CSV file, which is whole at any time"
-    text, old = io.StringIO(), _read_rows(path)
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(old + rows)
-    write_whole(path, text.getvalue().encode())
+_KEY = ('model', 'trained', 'tested', 'seed', 'epochs', 'digits', 'n') # what names an accuracy
 
 # %% ../../nbs/23_digits.ipynb #digits-sets
 _KINDS = ('upright', 'rotated')
@@ -341,15 +324,14 @@ def digits_table(
     say=print,             # called with a line after each training
 )->list:                   # of dicts: model, trained, tested, seed, accuracy, epochs, digits, n, parameters, seconds
     "Accuracies of networks trained on upright or rotated digits and tested on both"
-    sets = digit_sets(n, digits)
-    asked = dict(epochs=epochs, digits=digits, n=n)
-    rows = [row for row in _read_rows(out) if row['seed'] in seeds and row['model'] in models
-            and all(row[k] == v for k, v in asked.items())]
+    sets, table = digit_sets(n, digits), None if out is None else Rows(Path(out), _KEY)
+    there = [] if table is None else table.find(epochs=epochs, digits=digits, n=n)
+    rows = [row for row in there if row['seed'] in seeds and row['model'] in models]
     done = {(row['seed'], row['model'], row['trained']) for row in rows}
     for seed, (name, build), kind in ((s, m, k) for s in seeds for m in models.items() for k in _KINDS):
         if (seed, name, kind) in done: continue
         new = [dict(model=name) | row for row in _train_and_test(build, kind, seed, epochs, n, sets)]
-        if out is not None: _append_rows(out, new)
+        if table is not None: table.add(*new)
         rows += new
         found = ', '.join(f"{row['tested']} {row['accuracy']:.1%}" for row in new)
         say(f"{name}, seed {seed}, trained on {kind} digits: {found} ({new[0]['seconds']:.0f} s)")
