@@ -29,7 +29,7 @@ def demo(
     Args:
         out: Folder to leave weights, predictions.csv and pictures in; must not hold another run.
     """
-    from spherical_cnn.molecules.demo import run_demo
+    from spherical_cnn.experiments.demo import run_demo
     run_demo(out)
 
 def qm9_train(
@@ -197,7 +197,7 @@ def bench(
         maps: Complex maps of each of the spins 0 and 1.
         repeats: Turns of which the median counts, at least 7 for a comparison.
     """
-    from spherical_cnn.bench import bench_transforms, device_name, speed_table
+    from spherical_cnn.experiments.bench.transforms import bench_transforms, device_name, speed_table
     odd = [n for n in sizes if n < 4 or n % 2]
     if odd or maps < 1 or repeats < 1: raise ValueError(f'bench: sizes must be even and at least 4, maps and repeats at least 1, got {sizes}, {maps} and {repeats}')
     print(f'{device_name()}: {maps} maps of each of the spins 0 and 1, float32')
@@ -221,7 +221,7 @@ def qm9_table6(
         epochs: Passes through them.
         seeds: Each row is trained once with each.
     """
-    from spherical_cnn.molecules import ablations as a
+    from spherical_cnn.experiments import ablations as a
     from spherical_cnn.molecules.qm9 import load_qm9
     config = replace(a.FIVE_LAYERS, train_molecules=train_molecules, train=replace(a.FIVE_LAYERS.train, epochs=epochs))
     print(a.table6(a.run_variants(a.table6_variants(config), seeds, load_qm9(), out, runs)))
@@ -240,7 +240,7 @@ def qm9_augmentation(
         seconds: Training time of each.
         seeds: Each is trained once with each.
     """
-    from spherical_cnn.molecules import ablations as a
+    from spherical_cnn.experiments import ablations as a
     from spherical_cnn.molecules.qm9 import load_qm9
     for row in a.run_variants(a.augmentation_variants(seconds), seeds, load_qm9(), out, runs): print(f'{row["variant"]:12} error {float(row["mae"]):7.2f}, rotated {float(row["rotated"]):6.2f}, mirrored {float(row["mirrored"]):6.2f} {row["unit"]}')
 
@@ -260,7 +260,7 @@ def qm9_learning_curve(
         sizes: Numbers of training molecules.
         seconds: Training time for each of ours.
     """
-    from spherical_cnn.molecules import ablations as a
+    from spherical_cnn.experiments import ablations as a
     from spherical_cnn.molecules.qm9 import load_qm9
     from spherical_cnn.molecules.run import preset
     config = preset('demo', target=target); config = replace(config, train=replace(config.train, time_limit_s=seconds))
@@ -282,8 +282,8 @@ def bench_the_layers(
         channels: Channels in and out; the spins are 0 and 1.
         repeats: Turns of which the median counts, at least 7 for a comparison.
     """
-    from spherical_cnn.bench import device_name
-    from spherical_cnn.bench_layers import bench_layers, layer_table
+    from spherical_cnn.experiments.bench.transforms import device_name
+    from spherical_cnn.experiments.bench.layers import bench_layers, layer_table
     if min(batch, channels, repeats) < 1: raise ValueError(f'bench layers: batch, channels and repeats must be at least 1, got {batch}, {channels} and {repeats}')
     print(f'{device_name()}: {batch} maps, {channels} channels, spins 0 and 1, float32; U is the time of a 2048^3 product')
     print(layer_table(bench_layers(out, batch, channels, repeats)))
@@ -304,8 +304,8 @@ def bench_qm9(
         batches: Molecules in a batch; 1 stands for the largest molecule.
         repeats: Turns of which the median counts, at least 7 for a comparison.
     """
-    from spherical_cnn.bench import device_name
-    from spherical_cnn.bench_molecules import bench_molecules, molecule_table
+    from spherical_cnn.experiments.bench.transforms import device_name
+    from spherical_cnn.experiments.bench.molecules import bench_molecules, molecule_table
     from spherical_cnn.molecules.run import PRESETS
     if preset not in PRESETS: raise ValueError(f'unknown preset {preset!r}, expected one of {", ".join(PRESETS)}')
     if min(*batches, repeats) < 1: raise ValueError(f'bench qm9: batches and repeats must be at least 1, got {batches} and {repeats}')

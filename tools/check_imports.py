@@ -13,10 +13,7 @@ may_import = { # sub-package or module: what its exported code may import of the
     'testing': set(), 'plotting': set(), 'cache': set(), 'harmonics': tools, 'nn': tools | {'harmonics'}, 'train': tools,
     'molecules': tools | {'harmonics', 'nn', 'train'}, 'weather': tools | {'harmonics', 'nn', 'train'},
     'experiments': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather'},
-    'bench': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather'},
-    'bench_layers': tools | {'harmonics', 'nn', 'bench'},
-    'bench_molecules': tools | {'harmonics', 'molecules', 'bench', 'bench_layers'},
-    'cli': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather', 'experiments', 'bench', 'bench_layers', 'bench_molecules'},
+    'cli': tools | {'harmonics', 'nn', 'train', 'molecules', 'weather', 'experiments'},
 }
 
 

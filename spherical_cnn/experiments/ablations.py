@@ -19,9 +19,9 @@ import numpy as np
 from ..harmonics.rotation import random_angles, rotation_matrix
 from .baselines import CoulombKernelRidge
 from .demo import moved
-from .model import MoleculeModelConfig
-from .qm9 import ElementRegression, Molecules, atomization, split_of
-from .run import Run, RunConfig, evaluate_run, preset, train_run, training_set
+from ..molecules.model import MoleculeModelConfig
+from ..molecules.qm9 import ElementRegression, Molecules, atomization, split_of
+from ..molecules.run import Run, RunConfig, evaluate_run, preset, train_run, training_set
 from ..train.config import to_dict
 from ..train.loop import TrainConfig
 from ..train.records import Rows, digest, read_rows

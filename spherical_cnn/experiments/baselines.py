@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .qm9 import Molecules
+from ..molecules.qm9 import Molecules
 
 # %% ../../nbs/36_molecule_baselines.ipynb #cell-7
 def coulomb_matrix(

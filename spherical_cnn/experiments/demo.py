@@ -18,9 +18,9 @@ import numpy as np
 from ..harmonics.grid import Grid
 from ..harmonics.rotation import random_angles, rotation_matrix
 from .baselines import CoulombKernelRidge
-from .qm9 import EV_KCAL_MOL, HARTREE_EV, ElementRegression, Molecules, load_qm9, split_indices
-from .run import PRESETS, Run, RunConfig, evaluate_run, train_run, training_set
-from .sphere import molecule_maps, neighbour_table
+from ..molecules.qm9 import EV_KCAL_MOL, HARTREE_EV, ElementRegression, Molecules, load_qm9, split_indices
+from ..molecules.run import PRESETS, Run, RunConfig, evaluate_run, train_run, training_set
+from ..molecules.sphere import molecule_maps, neighbour_table
 from ..train.records import write_rows
 
 # %% ../../nbs/37_molecule_demo.ipynb #cell-6

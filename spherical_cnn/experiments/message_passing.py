@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .qm9 import EV_KCAL_MOL, ElementRegression, Molecules, atomization, get_target, load_qm9, split_indices
+from ..molecules.qm9 import EV_KCAL_MOL, ElementRegression, Molecules, atomization, get_target, load_qm9, split_indices
 from ..train.loop import warmup_cosine
 
 # %% ../../nbs/36b_message_passing.ipynb #cell-6
