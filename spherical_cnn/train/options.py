@@ -107,11 +107,12 @@ def _pairs(info): # what tyro knows of an annotation -> how to read it, None for
         instance_from_str=read, is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda pairs: [str(number) for pair in pairs for number in pair])
 
-# %% ../../nbs/24_options.ipynb #2687a1b8
+# %% ../../nbs/24_options.ipynb #b76b5068
 def _line_of(box): # what tyro printed
     "What is wrong, without the frame, the title and the help"
-    rows = [row.strip(' │|') for row in box.splitlines() if row.strip()[:1] in ('│', '|')] # not the title and the end
-    text = ' '.join(row for row in rows if row.strip('─-')).replace(' (required)', '')
+    title, *rows = [row.strip(' │|') for row in box.strip().splitlines()]
+    inside = [row for row in rows if row.strip('─-+╰╯')]
+    text = ' '.join(inside).replace(' (required)', '')
     return re.split('Argument helptext:|Perhaps you meant:|For full helptext', text)[0].strip()
 
 # %% ../../nbs/24_options.ipynb #cc652750
