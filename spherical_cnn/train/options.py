@@ -115,7 +115,7 @@ def _line_of(box): # what tyro printed
     text = ' '.join(inside).replace(' (required)', '')
     return re.split('Argument helptext:|Perhaps you meant:|For full helptext', text)[0].strip()
 
-# %% ../../nbs/24_options.ipynb #cc652750
+# %% ../../nbs/24_options.ipynb #67b95768
 def read_words(
     command:Callable, # a function; or one that is `configured`
     words:list,       # what follows the command's name on the command line
@@ -132,6 +132,7 @@ def read_words(
         with contextlib.redirect_stderr(said), warnings.catch_warnings():
             warnings.simplefilter('ignore') # of annotations that only tyro minds
             return tyro.cli(_bound(command, config), prog=program, args=words, registry=_rules)
+    except ValueError as error: raise UsageError(str(error)) from None # from the checks of a configuration
     except SystemExit as stop:
         if not stop.code: raise
         raise UsageError(f'{_line_of(said.getvalue())} (see {program} --help)') from None
