@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SYMBOLS', 'SPLITS', 'Molecules', 'geometry_fault', 'congruent_groups',
-           'Target', 'get_target', 'reference', 'atomization', 'packaged_csv', 'parse_csv', 'write_cache', 'read_cache',
-           'load_qm9', 'split_indices', 'places_of', 'check_parts', 'random_split', 'split_of', 'ElementRegression']
+__all__ = ['HARTREE_EV', 'EV_KCAL_MOL', 'TARGETS', 'SPLITS', 'Molecules', 'geometry_fault', 'congruent_groups', 'Target',
+           'get_target', 'reference', 'atomization', 'write_cache', 'read_cache', 'load_qm9', 'split_indices',
+           'split_of', 'ElementRegression']
 
 # %% ../../nbs/31_qm9.ipynb #cell-4
 import difflib
 import hashlib
 import warnings
-import zipfile
-import zlib
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -23,9 +21,12 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from ..cache import cache_file
-from ..train.records import read_json, whole_file
+from ..train.records import printable, read_json, whole_file
 
 # %% ../../nbs/31_qm9.ipynb #cell-7
 @dataclass(frozen=True, eq=False)
@@ -48,58 +49,112 @@ class Molecules:
         "Atomic numbers (n,) and positions (n, 3) in angstrom of molecule i"
         atoms = slice(self.offsets[i], self.offsets[i] + self.counts[i])
         return self.numbers[atoms], self.positions[atoms]
-
     def take(self, places:np.ndarray)->Molecules:
         "The molecules at these places, in this order"
-        places = np.asarray(places, int)
-        counts = self.counts[places]
-        atoms = np.repeat(self.offsets[places] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        return replace(self, numbers=self.numbers[atoms], positions=self.positions[atoms], counts=counts, index=self.index[places],
-                       targets={k: v[places] for k, v in self.targets.items()}, names=self.names and tuple(self.names[i] for i in places))
-
+        return _taken(self, np.asarray(places, int))
     def owner(self)->np.ndarray:
         "(atoms,) place of the molecule that each atom belongs to"
         return np.repeat(np.arange(len(self)), self.counts)
-
     def composition(self, elements:tuple=(1, 6, 7, 8, 9))->np.ndarray:
         "(molecules, elements) float64: how many atoms of each element"
         owner = self.owner()
         return np.stack([np.bincount(owner, self.numbers == z, len(self)) for z in elements], 1)
 
+# %% ../../nbs/31_qm9.ipynb #9369ce1a
+def _taken(molecules, places): # Molecules, (count,) int
+    "The molecules at these places, in this order"
+    counts = molecules.counts[places]
+    begins = np.cumsum(counts) - counts # in what is taken
+    atoms = np.repeat(molecules.offsets[places] - begins, counts) + np.arange(counts.sum())
+    targets = {name: column[places] for name, column in molecules.targets.items()}
+    names = molecules.names and tuple(molecules.names[i] for i in places)
+    return replace(molecules, numbers=molecules.numbers[atoms], positions=molecules.positions[atoms], counts=counts,
+                   index=molecules.index[places], targets=targets, names=names)
+
+# %% ../../nbs/31_qm9.ipynb #a26105bf
+def _nearest(
+    positions:np.ndarray, # (n, 3) angstrom, n at least 2
+)->tuple[np.ndarray, np.ndarray]: # (n,) angstrom, (n,) int
+    "How far the nearest other atom of each atom is, and which one that is"
+    distance, which = cKDTree(positions).query(positions, k=2)
+    itself = which[:, 1] == np.arange(len(positions)) # of two atoms at one place either may come first
+    return distance[:, 1], np.where(itself, which[:, 0], which[:, 1])
+
+def _length_fault(positions, numbers): # as in `geometry_fault`, n at least 2
+    "Distances that no molecule in angstrom has"
+    nearest, which = _nearest(positions)
+    shortest, closest = nearest.min(), int(nearest.argmin())
+    i, j = sorted((closest, int(which[closest])))
+    if shortest < .05:
+        return j, f'atoms {i + 1} and {j + 1} coincide ({shortest:.3f} angstrom apart)', 'different positions'
+    if shortest < .5:
+        wanted = 'at least 0.5: are the coordinates in nanometres?'
+        return j, f'atoms {i + 1} and {j + 1} are {shortest:.3f} angstrom apart', wanted
+    apart = f'no two atoms are closer than {shortest:.2f} angstrom'
+    if shortest > 3: return 0, apart, 'coordinates in angstrom'
+    organic = numbers is not None and set(np.asarray(numbers).tolist()) <= {1, 6, 7, 8, 9}
+    if shortest > 1.7 and organic: return 0, apart, 'a bond shorter than 1.7 angstrom: are the coordinates in bohr?'
+    return None
+
+# %% ../../nbs/31_qm9.ipynb #99ab02dc
+_NEAR = 10.     # angstrom between an atom and the rest of its molecule, at most
+_WIDEST = 1000. # angstrom between an atom and the middle of its molecule, at most
+
+def _stray_fault(positions): # (n, 3) angstrom, n at least 2
+    "Atoms that lie far away from all others"
+    with np.errstate(over='ignore', invalid='ignore'):
+        wide = ~(abs(positions - np.median(positions, 0)) < _WIDEST).all(1)
+    if wide.any():
+        k = int(wide.argmax())
+        return k, f'atom {k + 1} is more than {_WIDEST:,.0f} angstrom away from the others', 'one molecule'
+    if np.linalg.norm(np.ptp(positions, 0)) < _NEAR: return None
+    part = _parts(positions)
+    size = np.bincount(part)
+    if len(size) == 1 or size.min() > 8: return None
+    lost = np.flatnonzero(part == size.argmin())
+    listed = ', '.join(str(k + 1) for k in lost)
+    found = f'atoms {listed} have' if len(lost) > 1 else f'atom {listed} has'
+    return int(lost[0]), f'{found} no other atom within {_NEAR:g} angstrom', 'one molecule'
+
+def _parts(positions): # as above
+    "(n,) number of the part that each atom belongs to, when it is tied to its eight nearest ones within `_NEAR`"
+    n = len(positions)
+    distance, which = cKDTree(positions).query(positions, k=min(9, n), distance_upper_bound=_NEAR)
+    atom, place = np.nonzero(np.isfinite(distance))
+    ties = coo_matrix((np.ones(len(atom)), (atom, which[atom, place])), (n, n))
+    return connected_components(ties, directed=False)[1]
+
 # %% ../../nbs/31_qm9.ipynb #cell-10
 def geometry_fault(
     positions:np.ndarray,    # (n, 3) angstrom
     numbers:np.ndarray=None, # (n,) atomic numbers: to tell bohr from angstrom where all are H, C, N, O, F
-)->tuple[int, str, str]|None: # an atom that shows it, what is wrong, what was expected; None: nothing is
+)->tuple[int, str, str]|None: # place of an atom that shows it, what is wrong, what was expected; None: nothing is
     "Coordinates that no molecule in angstrom has"
     positions = np.asarray(positions, float)
-    if not np.isfinite(positions).all(): return int(np.flatnonzero(~np.isfinite(positions).all(1))[0]), 'coordinates are not finite', 'three finite numbers in angstrom'
+    broken = ~np.isfinite(positions).all(1)
+    if broken.any(): return int(broken.argmax()), 'coordinates are not finite', 'three finite numbers in angstrom'
     if len(positions) < 2: return None
-    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + np.diag(np.full(len(positions), np.inf))
-    i, j = sorted(int(k) for k in np.unravel_index(distance.argmin(), distance.shape)); nearest = distance.min(1).min()
-    if nearest < .05: return j, f'atoms {i + 1} and {j + 1} coincide ({nearest:.3f} angstrom apart)', 'different positions'
-    if nearest < .5: return j, f'atoms {i + 1} and {j + 1} are {nearest:.3f} angstrom apart', 'at least 0.5: are the coordinates in nanometres?'
-    if nearest > 3: return 0, f'no two atoms are closer than {nearest:.2f} angstrom', 'coordinates in angstrom'
-    if nearest > 1.7 and numbers is not None and set(np.asarray(numbers).tolist()) <= {1, 6, 7, 8, 9}: return 0, f'no two atoms are closer than {nearest:.2f} angstrom', 'a bond shorter than 1.7 angstrom: are the coordinates in bohr?'
-    return None
+    wide = abs(positions).max() > 1e100 # squares would overflow
+    return _stray_fault(positions) if wide else _length_fault(positions, numbers) or _stray_fault(positions)
 
 # %% ../../nbs/31_qm9.ipynb #cell-13
 def congruent_groups(
     molecules:Molecules,
-    decimals:int=3,      # of the distances, angstrom
-)->np.ndarray:           # (molecules,) place of the first molecule with the same fingerprint
+    decimals:int=3, # of the distances, angstrom
+)->np.ndarray:      # (molecules,) place of the first molecule with the same fingerprint
     "Which molecules are rotated, shifted or mirrored copies: equal elements at equal distances from the centroid"
-    owner = molecules.owner()
-    centroid = np.stack([np.bincount(owner, x, len(molecules)) for x in molecules.positions.T], 1) / molecules.counts[:, None]
+    owner, n = molecules.owner(), len(molecules)
+    centroid = np.stack([np.bincount(owner, x, n) for x in molecules.positions.T], 1) / molecules.counts[:, None]
     radius = np.round(np.linalg.norm(molecules.positions - centroid[owner], axis=1), decimals)
     order = np.lexsort((radius, molecules.numbers, owner))
     key = np.ascontiguousarray(np.stack([molecules.numbers[order], radius[order]], 1)).tobytes()
     first, ends = {}, 16 * np.cumsum(molecules.counts)
-    return np.array([first.setdefault(key[end - 16*n:end], k) for k, (end, n) in enumerate(zip(ends, molecules.counts))], int)
+    return np.array([first.setdefault(key[end - 16*atoms:end], k)
+                     for k, (end, atoms) in enumerate(zip(ends, molecules.counts))], int)
 
 # %% ../../nbs/31_qm9.ipynb #cell-16
-HARTREE_EV = 27.211386245988       # CODATA 2018
-EV_KCAL_MOL = 23.060547830619      # CODATA 2018, thermochemical calorie
+HARTREE_EV = 27.211386245988    # CODATA 2018
+EV_KCAL_MOL = 23.060547830619   # CODATA 2018, thermochemical calorie
 
 @dataclass(frozen=True)
 class Target:
@@ -112,32 +167,44 @@ class Target:
     label: str                 # for axes
     references: tuple = None   # per atom H C N O F in the stored unit, or None
 
-_meV = dict(unit='Ha', reported='meV', factor=HARTREE_EV * 1e3)
-TARGETS = {t.name: t for t in (
+def _energy(name, column, label, references=None): # see `Target`
+    return Target(name, column, 'Ha', 'meV', HARTREE_EV * 1e3, label, references)
+
+# %% ../../nbs/31_qm9.ipynb #21bb8708
+TARGETS = {target.name: target for target in (
     Target('mu', 'Dipole_debye', 'D', 'D', 1., 'dipole moment'),
     Target('alpha', 'Polarizability_bohr3', 'a0^3', 'a0^3', 1., 'isotropic polarizability'),
-    Target('homo', 'HOMO_au', label='energy of the HOMO', **_meV),
-    Target('lumo', 'LUMO_au', label='energy of the LUMO', **_meV),
-    Target('gap', 'HOMO_LUMO_gap_au', label='LUMO - HOMO', **_meV),
+    _energy('homo', 'HOMO_au', 'energy of the HOMO'),
+    _energy('lumo', 'LUMO_au', 'energy of the LUMO'),
+    _energy('gap', 'HOMO_LUMO_gap_au', 'LUMO - HOMO'),
     Target('r2', 'R2_bohr2', 'a0^2', 'a0^2', 1., 'electronic spatial extent'),
-    Target('zpve', 'ZPVE_au', label='zero-point vibrational energy', **_meV),
-    Target('U0', 'InternalEnergy_0K_au', label='internal energy at 0 K', references=(-.500273, -37.846772, -54.583861, -75.064579, -99.718730), **_meV),
-    Target('U', 'InternalEnergy_298K_au', label='internal energy at 298.15 K', references=(-.498857, -37.845355, -54.582445, -75.063163, -99.717314), **_meV),
-    Target('H', 'Enthalphy_298K_au', label='enthalpy at 298.15 K', references=(-.497912, -37.844411, -54.581501, -75.062219, -99.716370), **_meV),
-    Target('G', 'GibbsFreeEnergy_298K_au', label='free energy at 298.15 K', references=(-.510927, -37.861317, -54.598897, -75.079532, -99.733544), **_meV),
-    Target('Cv', 'Heatcapacity_Cv_cal_mol_K', 'cal/(mol K)', 'cal/(mol K)', 1., 'heat capacity at 298.15 K', (2.981,) * 5))}
+    _energy('zpve', 'ZPVE_au', 'zero-point vibrational energy'),
+    _energy('U0', 'InternalEnergy_0K_au', 'internal energy at 0 K',
+            (-.500273, -37.846772, -54.583861, -75.064579, -99.718730)),
+    _energy('U', 'InternalEnergy_298K_au', 'internal energy at 298.15 K',
+            (-.498857, -37.845355, -54.582445, -75.063163, -99.717314)),
+    _energy('H', 'Enthalphy_298K_au', 'enthalpy at 298.15 K',
+            (-.497912, -37.844411, -54.581501, -75.062219, -99.716370)),
+    _energy('G', 'GibbsFreeEnergy_298K_au', 'free energy at 298.15 K',
+            (-.510927, -37.861317, -54.598897, -75.079532, -99.733544)),
+    Target('Cv', 'Heatcapacity_Cv_cal_mol_K', 'cal/(mol K)', 'cal/(mol K)', 1.,
+           'heat capacity at 298.15 K', (2.981,)*5))}
 
+# %% ../../nbs/31_qm9.ipynb #f596d693
 def get_target(
     name:str|Target, # one of the twelve, or with a unit the name of any property
     unit:str=None,   # of a property of the user's own: stored and reported in it, without atom references
 )->Target:
-    "The target of this name; an error that names the closest otherwise"
+    "The target of this name; ValueError that names the closest otherwise"
     if isinstance(name, Target): return name
     if unit is not None: return Target(name, name, unit, unit, 1., name)
     if name in TARGETS: return TARGETS[name]
-    close = [t for t in TARGETS if t.lower() == str(name).lower()] or difflib.get_close_matches(str(name), TARGETS, 1, 0) or ['']
-    raise ValueError(f"unknown target {name!r}, expected one of {', '.join(TARGETS)} (closest: {close[0]})")
+    same = [t for t in TARGETS if t.lower() == str(name).lower()]
+    close = same or difflib.get_close_matches(str(name), TARGETS, 1, 0) or ['']
+    shown = printable(repr(name))
+    raise ValueError(f"unknown target {shown}, expected one of {', '.join(TARGETS)} (closest: {close[0]})")
 
+# %% ../../nbs/31_qm9.ipynb #e26faf3a
 def reference(molecules:Molecules, name:str|Target)->np.ndarray:
     "(molecules,) sum of the atom references in the stored unit, 0 where the target has none"
     references = get_target(name).references
@@ -146,59 +213,94 @@ def reference(molecules:Molecules, name:str|Target)->np.ndarray:
 def atomization(molecules:Molecules, name:str|Target)->np.ndarray:
     "(molecules,) float64 in the stored unit: the target less its atom references, subtracted in double precision"
     target = get_target(name)
-    if target.name not in molecules.targets: raise ValueError(f'the molecules have no {target.name!r}, only {", ".join(molecules.targets) or "positions"}')
+    if target.name not in molecules.targets:
+        there = printable(', '.join(molecules.targets)) or 'positions'
+        raise ValueError(f'the molecules have no {printable(repr(target.name))}, only {there}')
     return molecules.targets[target.name] - reference(molecules, target)
 
 # %% ../../nbs/31_qm9.ipynb #cell-18
-def packaged_csv()->list:
+def _packaged_csv()->list:
     "The three CSV files of the installed distribution qm9pack, checked against the checksums it was installed with"
     try: files = metadata.distribution('qm9pack').files or []
-    except metadata.PackageNotFoundError: raise FileNotFoundError('QM9 is read from the package qm9pack, which is not installed: pip install "spherical_cnn[molecules]"') from None
-    found = sorted((f for f in files if f.name.startswith('qm9_part') and f.suffix == '.csv'), key=lambda f: f.name)
-    if len(found) != 3: raise FileNotFoundError(f'qm9pack should hold three files qm9_part*.csv, found {len(found)}: reinstall it')
-    for f in found:
+    except metadata.PackageNotFoundError:
+        raise FileNotFoundError('QM9 is read from the package qm9pack, which is not installed: '
+                                'pip install "spherical_cnn[molecules]"') from None
+    parts = [f for f in files if f.name.startswith('qm9_part') and f.suffix == '.csv']
+    if len(parts) != 3:
+        raise FileNotFoundError(f'qm9pack should hold three files qm9_part*.csv, found {len(parts)}: reinstall it')
+    for f in parts:
         digest = urlsafe_b64encode(hashlib.sha256(f.locate().read_bytes()).digest()).decode().rstrip('=')
-        if f.hash is not None and f.hash.value != digest: raise ValueError(f'{f.name} of qm9pack differs from what was installed (sha256): reinstall it')
-    return [f.locate() for f in found]
+        if f.hash is not None and f.hash.value != digest:
+            raise ValueError(f'{f.name} of qm9pack differs from what was installed (sha256): reinstall it')
+    return sorted(f.locate() for f in parts)
 
-SYMBOLS = {'H': 1, 'C': 6, 'N': 7, 'O': 8, 'F': 9}
+# %% ../../nbs/31_qm9.ipynb #c576daff
+_SYMBOLS = {'H': 1, 'C': 6, 'N': 7, 'O': 8, 'F': 9}
 
-def parse_csv(paths:list)->Molecules:
+def _listed(column): # of texts that hold lists, as "[['H', 'C']]"
+    "Everything in the lists of a column, one after the other"
+    strip = str.maketrans('', '', "[]'\" \n")
+    return ','.join(text.translate(strip) for text in column).split(',')
+
+def _parse_csv(paths:list)->Molecules:
     "QM9 from the package's CSV files"
     import pandas as pd
     table = pd.concat([pd.read_csv(p) for p in paths], ignore_index=True).sort_values('Index')
-    strip = str.maketrans('', '', "[]'\" \n")
-    symbols = ','.join(s.translate(strip) for s in table['Elements']).split(',')
-    positions = np.array(','.join(s.translate(strip) for s in table['XYZ_Ang']).split(','), float).reshape(-1, 3)
+    symbols, positions = _listed(table['Elements']), np.array(_listed(table['XYZ_Ang']), float).reshape(-1, 3)
     counts = table['N_atoms'].to_numpy('int32')
-    if not len(symbols) == len(positions) == counts.sum(): raise ValueError(f'qm9pack: {len(symbols)} elements and {len(positions)} positions for {counts.sum()} atoms')
+    if not len(symbols) == len(positions) == counts.sum():
+        raise ValueError(f'qm9pack: {len(symbols)} elements, {len(positions)} positions for {counts.sum()} atoms')
     targets = {t.name: table[t.column].to_numpy(float) for t in TARGETS.values()}
-    return Molecules(np.array([SYMBOLS[s] for s in symbols], 'int32'), positions, counts, table['Index'].to_numpy('int64'), targets, {t.name: t.unit for t in TARGETS.values()})
+    numbers, index = np.array([_SYMBOLS[s] for s in symbols], 'int32'), table['Index'].to_numpy('int64')
+    return Molecules(numbers, positions, counts, index, targets, {t.name: t.unit for t in TARGETS.values()})
 
-# %% ../../nbs/31_qm9.ipynb #cell-19
-def write_cache(path:Path, molecules:Molecules)->None:
-    "One compressed file of arrays, complete or not at all"
+# %% ../../nbs/31_qm9.ipynb #5ae7eb39
+def _arrays(molecules): # Molecules -> name -> array
+    "What a cache holds"
     arrays = dict(numbers=molecules.numbers.astype('int8'), positions=molecules.positions,
-        counts=molecules.counts.astype('int16'), index=molecules.index)
+                  counts=molecules.counts.astype('int32'), index=molecules.index)
     if molecules.names is not None: arrays['names'] = np.array(molecules.names)
     arrays |= {f'target_{name}': values for name, values in molecules.targets.items()}
-    arrays |= {f'unit_{name}': np.array(unit) for name, unit in molecules.units.items()}
+    return arrays | {f'unit_{name}': np.array(unit) for name, unit in molecules.units.items()}
+
+def _arrays_digest(arrays): # name -> array
+    "64 hexadecimal digits that change with any name, type, shape or value"
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+def write_cache(path:Path, molecules:Molecules)->None:
+    "One compressed file of arrays, complete or not at all"
+    arrays = _arrays(molecules)
     try:
-        with whole_file(path) as file: np.savez_compressed(file, **arrays)
+        with whole_file(path) as file: np.savez_compressed(file, digest=np.array(_arrays_digest(arrays)), **arrays)
     except OSError as error:
-        raise OSError(f'could not write the cache: {error.strerror or error}; set SPHERICAL_CNN_CACHE to a folder with space') from None
+        raise OSError(error.errno, f'could not write the cache: {error.strerror or error}; '
+                                   'set SPHERICAL_CNN_CACHE to a folder with space') from None
+
+# %% ../../nbs/31_qm9.ipynb #cell-19
+def _cached(arrays): # name -> array, as `_arrays` made them -> Molecules
+    targets = {k.removeprefix('target_'): v for k, v in arrays.items() if k.startswith('target_')}
+    units = {k.removeprefix('unit_'): str(v) for k, v in arrays.items() if k.startswith('unit_')}
+    names = tuple(arrays['names'].tolist()) if 'names' in arrays else None
+    numbers, counts = arrays['numbers'].astype('int32'), arrays['counts'].astype('int32')
+    return Molecules(numbers, arrays['positions'], counts, arrays['index'], targets, units, names)
 
 def read_cache(path:Path)->Molecules:
-    "Molecules from a cache; ValueError if the file is not whole"
+    "Molecules from a cache; ValueError if the file is not what `write_cache` wrote"
+    name = printable(path)
     try:
-        with np.load(path, allow_pickle=False) as z:
-            columns = lambda kind: {k.removeprefix(kind): z[k] for k in z.files if k.startswith(kind)}
-            targets, units = columns('target_'), {k: str(v) for k, v in columns('unit_').items()}
-            molecules = Molecules(z['numbers'].astype('int32'), z['positions'], z['counts'].astype('int32'), z['index'], targets, units, tuple(z['names'].tolist()) if 'names' in z.files else None)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error: raise ValueError(f'the cache {path} is not whole ({type(error).__name__}: {error})') from None
-    if molecules.counts.sum() != len(molecules.numbers) or len(molecules.numbers) != len(molecules.positions): raise ValueError(f'the cache {path} is not whole: its arrays do not fit each other')
-    return molecules
+        with np.load(path, allow_pickle=False) as file: arrays = {key: file[key] for key in file.files}
+    except Exception as error: # damage ends in errors of many classes, none of them with the name of the file
+        raise ValueError(f'the cache {name} is not whole ({type(error).__name__}: {printable(error)[:200]})') from None
+    if 'digest' not in arrays: raise ValueError(f'the cache {name} is of an earlier version')
+    if str(arrays.pop('digest')) != _arrays_digest(arrays):
+        raise ValueError(f'the cache {name} is not whole: its digest does not fit')
+    return _cached(arrays)
 
+# %% ../../nbs/31_qm9.ipynb #7d00460a
 @lru_cache(maxsize=2)
 def load_qm9(
     cache:Path=None, # file of the cache; None: qm9.npz in the cache folder
@@ -209,71 +311,98 @@ def load_qm9(
         try:
             molecules = read_cache(path)
             if list(molecules.units) == list(TARGETS): return molecules
-            raise ValueError(f'the cache {path} is not of this version')
+            raise ValueError(f'the cache {printable(path)} is not of this version')
         except ValueError as error: warnings.warn(f'{error}; it is built again from qm9pack')
-    molecules = parse_csv(packaged_csv())
+    molecules = _parse_csv(_packaged_csv())
     write_cache(path, molecules)
     return molecules
 
 # %% ../../nbs/31_qm9.ipynb #cell-23
-SPLITS = {'1': (110000, 10000), '2': (100000, 17748), 'torchmd': (110000, 10000)}      # train, validation; the rest is test
+SPLITS = {'1': (110000, 10000), '2': (100000, 17748), 'torchmd': (110000, 10000)} # train, validation; the rest is test
 
 def split_indices(
-    split:int|str,   # 1 (DimeNet, PaiNN), 2 (Cormorant, EGNN) or 'torchmd' (TorchMD-NET)
-    count:int=130831,# molecules
+    split:int|str,    # 1 (DimeNet, PaiNN), 2 (Cormorant, EGNN) or 'torchmd' (TorchMD-NET)
+    count:int=130831, # molecules
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # places of train, validation and test
     "The standard splits of QM9, as places in `load_qm9()`"
     name = str(split)
-    if name not in SPLITS: raise ValueError(f"unknown split {split!r}, expected 1, 2 or 'torchmd'")
-    order = np.random.default_rng(1).permutation(count) if name == 'torchmd' else np.random.RandomState({'1': 42, '2': 0}[name]).permutation(count)
+    if name not in SPLITS: raise ValueError(f"unknown split {printable(repr(split))}, expected 1, 2 or 'torchmd'")
+    random = np.random.default_rng(1) if name == 'torchmd' else np.random.RandomState({'1': 42, '2': 0}[name])
     train, validation = SPLITS[name]
-    return tuple(np.split(order, [train, train + validation]))
+    return tuple(np.split(random.permutation(count), [train, train + validation]))
 
 # %% ../../nbs/31_qm9.ipynb #39ddd8ed
-def places_of(
+def _places_of(
     listed:list, # of a JSON file
 )->np.ndarray: # (places,) int
     "Places of molecules; ValueError for anything but a list of whole numbers"
-    wrong = [place for place in listed if type(place) is not int]
-    if wrong: raise ValueError(f'{wrong[0]!r} is no place of a molecule')
+    if not isinstance(listed, list): raise ValueError(f'{printable(repr(listed))[:40]} is no list of places')
+    wrong = [place for place in listed if type(place) is not int or abs(place) >= 2**62]
+    if wrong: raise ValueError(f'{printable(repr(wrong[0]))[:40]} is no place of a molecule')
     return np.array(listed, int)
 
 # %% ../../nbs/31_qm9.ipynb #cell-26
-def check_parts(parts:dict, count:int, where:str='the split')->None: # name -> places
+def _check_parts(parts:dict, count:int, where:str='the split')->None: # name -> places
     "ValueError if a molecule is twice in one part or in two of them, or does not exist, or if a part is empty"
-    owner = np.full(count, -1)
+    owner, names = np.full(count, -1), list(parts)
     for k, (name, places) in enumerate(parts.items()):
-        places = np.asarray(places, int)
         if not len(places): raise ValueError(f'{where}: {name} is empty')
-        if places.min() < 0 or places.max() >= count: raise ValueError(f'{where}: {name} names molecule {places.min() if places.min() < 0 else places.max()}, there are 0 to {count - 1}')
-        if len(np.unique(places)) < len(places): raise ValueError(f'{where}: {name} holds molecule {int(np.sort(places)[np.flatnonzero(np.diff(np.sort(places)) == 0)[0]])} twice')
-        if (taken := owner[places] >= 0).any(): raise ValueError(f'{where}: molecule {places[taken][0]} is in both {list(parts)[owner[places][taken][0]]} and {name} ({taken.sum()} are)')
+        outside = places[(places < 0) | (places >= count)]
+        if len(outside): raise ValueError(f'{where}: {name} names molecule {outside[0]}, there are 0 to {count - 1}')
+        values, times = np.unique(places, return_counts=True)
+        if times.max() > 1: raise ValueError(f'{where}: {name} holds molecule {values[times.argmax()]} twice')
+        taken = places[owner[places] >= 0]
+        if len(taken):
+            both = f'{names[owner[taken[0]]]} and {name}'
+            raise ValueError(f'{where}: molecule {taken[0]} is in both {both} ({len(taken)} are)')
         owner[places] = k
 
-def random_split(molecules:Molecules, seed:int=0)->tuple[np.ndarray, np.ndarray, np.ndarray]:
+# %% ../../nbs/31_qm9.ipynb #a1905e9e
+def _random_split(molecules:Molecules, seed:int=0)->tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Eight tenths to train, one to validate, one to test; congruent molecules stay together"
     if len(molecules) < 10: raise ValueError(f'a random split needs at least 10 molecules, got {len(molecules)}')
-    groups = congruent_groups(molecules); kinds = np.unique(groups)
-    part = np.zeros(len(molecules), int); part[kinds] = np.searchsorted([.8, .9], (np.random.default_rng(seed).permutation(len(kinds)) + .5) / len(kinds))
+    groups = congruent_groups(molecules)
+    kinds = np.unique(groups)
+    place = (np.random.default_rng(seed).permutation(len(kinds)) + .5) / len(kinds)
+    part = np.zeros(len(molecules), int)
+    part[kinds] = np.searchsorted([.8, .9], place)
     return tuple(np.flatnonzero(part[groups] == k) for k in range(3))
 
+# %% ../../nbs/31_qm9.ipynb #240ccc08
+_PARTS = ('train', 'validation', 'test')
+
+def _listed_split(path, count): # JSON file, molecules
+    "The parts that a file lists, checked"
+    name = f'the split {printable(path)}'
+    if not Path(path).is_file(): raise FileNotFoundError(f'{name} does not exist')
+    try:
+        listed = read_json(path)
+        if not isinstance(listed, dict): raise ValueError(f'it holds a {type(listed).__name__}')
+        parts = {k: _places_of(v) for k, v in listed.items()}
+    except ValueError as error:
+        wanted = '{"train": [...], "validation": [...], "test": [...]}'
+        raise ValueError(f'{name} is not {wanted} ({error})') from None
+    if set(parts) != set(_PARTS):
+        there = printable(', '.join(parts))[:80] or 'nothing'
+        raise ValueError(f'{name} holds {there}, expected train, validation and test')
+    _check_parts({k: parts[k] for k in _PARTS}, count, name)
+    return tuple(parts[k] for k in _PARTS)
+
+# %% ../../nbs/31_qm9.ipynb #061980fe
 def split_of(
-    split:int|str,       # 1, 2, 'torchmd' (QM9 only), 'random', or a JSON file {"train": [...], "validation": [...], "test": [...]} of places from 0
+    split:int|str,       # 1, 2, 'torchmd' (QM9 only), 'random', or a JSON file of three lists of places from 0,
+                         # {"train": [...], "validation": [...], "test": [...]}
     molecules:Molecules, # what is split
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # places of train, validation and test
     "The parts of a data set, checked: no molecule twice, none in two parts"
     name, n = str(split), len(molecules)
-    if name in SPLITS:
-        if n != 130831: raise ValueError(f"split {name} is one of QM9's 130,831 molecules, these are {n}: use 'random' or a JSON file")
-        return split_indices(name)
-    if name == 'random': return random_split(molecules)
-    if not name.endswith('.json'): raise ValueError(f"unknown split {split!r}, expected 1, 2, 'torchmd', 'random' or a JSON file")
-    if not Path(name).is_file(): raise FileNotFoundError(f'the split {name} does not exist')
-    try: parts = {k: places_of(v) for k, v in read_json(name).items()}
-    except (AttributeError, ValueError, TypeError, OverflowError) as error: raise ValueError(f'the split {name} is not {{"train": [...], "validation": [...], "test": [...]}} ({error})') from None
-    if set(parts) != {'train', 'validation', 'test'}: raise ValueError(f'the split {name} holds {", ".join(parts) or "nothing"}, expected train, validation and test')
-    check_parts(parts := {k: parts[k] for k in ('train', 'validation', 'test')}, n, f'the split {name}')
-    return tuple(parts.values())
+    if name in SPLITS and n != 130831:
+        raise ValueError(f"split {name} is one of QM9's 130,831 molecules, these are {n}: use 'random' or a JSON file")
+    if name in SPLITS: return split_indices(name)
+    if name == 'random': return _random_split(molecules)
+    if name.endswith('.json'): return _listed_split(name, n)
+    shown = printable(repr(split))
+    raise ValueError(f"unknown split {shown}, expected 1, 2, 'torchmd', 'random' or a JSON file")
 
 # %% ../../nbs/31_qm9.ipynb #cell-29
 @dataclass(frozen=True)
@@ -294,6 +423,11 @@ class ElementRegression:
         "(molecules,) float64"
         return molecules.composition(self.elements) @ np.array(self.coefficients) + self.intercept
 
-    def to_dict(self)->dict: return dict(elements=list(self.elements), coefficients=list(self.coefficients), intercept=self.intercept)
+    def to_dict(self)->dict:
+        "What JSON can hold"
+        return dict(elements=list(self.elements), coefficients=list(self.coefficients), intercept=self.intercept)
+
     @classmethod
-    def from_dict(cls, d:dict)->ElementRegression: return cls(tuple(d['elements']), tuple(d['coefficients']), d['intercept'])
+    def from_dict(cls, d:dict)->ElementRegression:
+        "The inverse of `to_dict`"
+        return cls(tuple(d['elements']), tuple(d['coefficients']), d['intercept'])
