@@ -7,24 +7,23 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['ELEMENTS', 'BUMP_WIDTH', 'COULOMB_RADIUS', 'bump', 'bump_coefficients', 'displacement', 'neighbour_weights',
-           'molecule_coefficients', 'neighbour_table', 'grid_points', 'molecule_maps', 'coulomb_coefficients',
+           'neighbour_table', 'molecule_coefficients', 'grid_points', 'molecule_maps', 'coulomb_coefficients',
            'coulomb_maps']
 
-# %% ../../nbs/30_molecule_sphere.ipynb #cell-4
-from functools import lru_cache
+# %% ../../nbs/30_molecule_sphere.ipynb #7991648d
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import eval_legendre
 
 from ..harmonics.functions import direction_harmonics
 from ..harmonics.grid import Grid
 from ..harmonics.arrays import contract
 
-# %% ../../nbs/30_molecule_sphere.ipynb #cell-7
-ELEMENTS = (1, 6, 7, 8, 9)                                     # H C N O F, the elements of QM9
-BUMP_WIDTH = (1 - np.cos(np.pi / 4))**2 / np.log(20)           # beta: 5% at 45 degrees
+# %% ../../nbs/30_molecule_sphere.ipynb #bd01f365
+ELEMENTS = (1, 6, 7, 8, 9) # H C N O F, the elements of QM9
+BUMP_WIDTH = (1 - np.cos(np.pi / 4))**2 / np.log(20) # beta: 5% at 45 degrees
 
 def bump(
     t:np.ndarray, # cosine of the angle to the neighbour
@@ -32,18 +31,24 @@ def bump(
     "The angular profile of one neighbour, Eq. (1) of notebook 30"
     return np.exp(-(t - 1)**2 / BUMP_WIDTH)
 
-# %% ../../nbs/30_molecule_sphere.ipynb #cell-10
+# %% ../../nbs/30_molecule_sphere.ipynb #612abf6a
 @lru_cache(maxsize=16)
 def bump_coefficients(
     lmax:int, # top degree
 )->np.ndarray:# (lmax+1,) float64
     "k_l of Eq. (2) of notebook 30"
     t, w = np.polynomial.legendre.leggauss(200)
-    return np.array([2*np.pi * (w * bump(t)) @ eval_legendre(l, t) for l in range(lmax + 1)])
+    return 2*np.pi * (w * bump(t)) @ np.polynomial.legendre.legvander(t, lmax)
 
-def displacement(positions:jax.Array, neighbours:jax.Array, valid:jax.Array)->tuple[jax.Array, jax.Array]: # (atoms, k, 3), (atoms, k)
-    "From each atom to its neighbours, and the square of its length; padding gets a unit vector, so that there is nothing to divide by zero"
-    r = jnp.where(valid[..., None], positions[neighbours] - positions[:, None], jnp.array([0., 0., 1.], positions.dtype))
+# %% ../../nbs/30_molecule_sphere.ipynb #765d2657
+def displacement(
+    positions:jax.Array,  # (atoms, 3) angstrom
+    neighbours:jax.Array, # (atoms, k) places of the other atoms of the same molecule
+    valid:jax.Array,      # (atoms, k) False where a neighbour is padding
+)->tuple[jax.Array, jax.Array]: # (atoms, k, 3) angstrom, (atoms, k)
+    "From each atom to its neighbours, and the square of its length; a unit vector for padding"
+    r = positions[neighbours] - positions[:, None]
+    r = jnp.where(valid[..., None], r, jnp.array([0., 0., 1.], positions.dtype))
     return r, (r**2).sum(-1)
 
 def neighbour_weights(
@@ -57,10 +62,49 @@ def neighbour_weights(
     "Directions to the neighbours, and z_i z_j / |r_ij|^p in the channel of z_j"
     r, square = displacement(positions, neighbours, valid)
     z = numbers.astype(positions.dtype)
-    strength = jnp.stack([square**(-p / 2) for p in powers], -1) * (z[:, None] * z[neighbours] * valid)[..., None]
+    charges = z[:, None] * z[neighbours] * valid
+    strength = jnp.stack([square**(-p / 2) for p in powers], -1) * charges[..., None]
     kind = (numbers[neighbours][..., None] == np.array(elements)).astype(positions.dtype)
-    return r * jax.lax.rsqrt(square)[..., None], (kind[..., None] * strength[..., None, :]).reshape(*r.shape[:2], -1)
+    weights = kind[..., None] * strength[..., None, :]
+    return r * jax.lax.rsqrt(square)[..., None], weights.reshape(*r.shape[:2], -1)
 
+# %% ../../nbs/30_molecule_sphere.ipynb #7957fdf5
+def neighbour_table(
+    counts:np.ndarray, # (molecules,) atoms in each
+    size:int=None,     # columns; None: the largest count
+)->tuple[np.ndarray, np.ndarray]: # places (atoms, size) int32, valid (atoms, size) bool
+    "For atoms stored molecule after molecule: the other atoms of each atom's molecule"
+    counts = np.asarray(counts)
+    largest = int(counts.max(initial=1))
+    size = largest if size is None else size
+    if largest > size:
+        raise ValueError(f'neighbour_table: a molecule of {largest} atoms does not fit in {size} columns')
+    start = np.repeat(np.cumsum(counts) - counts, counts)[:, None]
+    column = np.arange(size)[None]
+    inside = column < np.repeat(counts, counts)[:, None]
+    place = np.where(inside, start + column, 0)
+    return place.astype(np.int32), inside & (place != np.arange(len(start))[:, None])
+
+# %% ../../nbs/30_molecule_sphere.ipynb #bc8c56b5
+_BLOCK = 256 # neighbours whose harmonics are held at once
+
+def _sum_of_bumps(numbers, positions, neighbours, valid, lmax, elements, powers): # as in molecule_coefficients
+    "Real and imaginary part (atoms, lmax+1, 2 lmax+1, channel) of Eq. (2) over these neighbours"
+    direction, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, powers)
+    Y = direction_harmonics(lmax, direction)
+    k = bump_coefficients(lmax).astype(positions.dtype)[:, None, None]
+    return tuple(contract('ajlm,ajc->almc', part, weight) * k for part in (Y.real, -Y.imag))
+
+def _in_blocks(sums, neighbours, valid): # function of neighbours and valid, both (atoms, k) -> as the function
+    "The same sums, block by block of neighbours"
+    atoms, k = neighbours.shape
+    fill = ((0, 0), (0, -k % _BLOCK))
+    blocks = tuple(jnp.pad(x, fill).reshape(atoms, -1, _BLOCK).swapaxes(0, 1) for x in (neighbours, valid))
+    add = jax.checkpoint(lambda total, block: (jax.tree.map(jnp.add, total, sums(*block)), None))
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(sums, *(x[0] for x in blocks)))
+    return jax.lax.scan(add, zero, blocks)[0]
+
+# %% ../../nbs/30_molecule_sphere.ipynb #05437a16
 def molecule_coefficients(
     numbers:jax.Array,     # (atoms,) atomic numbers
     positions:jax.Array,   # (atoms, 3) angstrom
@@ -71,49 +115,43 @@ def molecule_coefficients(
     powers:tuple=(2, 6),   # powers p of the distance
 )->jax.Array:              # (atoms, lmax+1, 2 lmax+1, 1, element * power) complex, spin 0
     "The spherical functions of every atom as coefficients, Eq. (2) of notebook 30; differentiable in the positions"
-    direction, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, powers)
-    Y = direction_harmonics(lmax, direction)
-    k = bump_coefficients(lmax).astype(positions.dtype)[:, None, None]
-    sums = [contract('ajlm,ajc->almc', part, weight) * k for part in (Y.real, -Y.imag)]
-    return jax.lax.complex(*sums)[:, :, :, None]
+    numbers, positions = jnp.asarray(numbers), jnp.asarray(positions)
+    sums = partial(_sum_of_bumps, numbers, positions, lmax=lmax, elements=elements, powers=powers)
+    few = neighbours.shape[1] <= _BLOCK
+    parts = sums(neighbours, valid) if few else _in_blocks(sums, neighbours, valid)
+    return jax.lax.complex(*parts)[:, :, :, None]
 
-# %% ../../nbs/30_molecule_sphere.ipynb #cell-11
-def neighbour_table(
-    counts:np.ndarray, # (molecules,) atoms in each
-    size:int=None,     # columns; None: the largest count
-)->tuple[np.ndarray, np.ndarray]: # places (atoms, size) int32, valid (atoms, size) bool
-    "For atoms stored molecule after molecule: the other atoms of each atom's molecule"
-    counts = np.asarray(counts)
-    size = int(counts.max(initial=1)) if size is None else size
-    if counts.max(initial=0) > size: raise ValueError(f'neighbour_table: a molecule of {counts.max()} atoms does not fit in {size} columns')
-    start = np.repeat(np.cumsum(counts) - counts, counts)[:, None]
-    column = np.arange(size)[None]
-    inside = column < np.repeat(counts, counts)[:, None]
-    place = np.where(inside, start + column, 0)
-    return place.astype(np.int32), inside & (place != np.arange(len(start))[:, None])
-
-# %% ../../nbs/30_molecule_sphere.ipynb #cell-14
-def grid_points(grid:Grid)->np.ndarray: # (lat, lon, 3)
+# %% ../../nbs/30_molecule_sphere.ipynb #be85d3b4
+def grid_points(
+    grid:Grid,  # where to sample
+)->np.ndarray:  # (lat, lon, 3)
     "Unit vectors of the samples"
     sin, cos = np.sin(grid.colat)[:, None], np.cos(grid.colat)[:, None]
     return np.stack(np.broadcast_arrays(sin * np.cos(grid.lon), sin * np.sin(grid.lon), cos), -1)
 
 def molecule_maps(
-    numbers:jax.Array, positions:jax.Array, neighbours:jax.Array, valid:jax.Array, # as in molecule_coefficients
+    numbers:jax.Array,    # (atoms,) atomic numbers
+    positions:jax.Array,  # (atoms, 3) angstrom
+    neighbours:jax.Array, # (atoms, k) places of the other atoms of the same molecule
+    valid:jax.Array,      # (atoms, k) False where a neighbour is padding
     grid:Grid,               # where to sample
     elements:tuple=ELEMENTS, # atomic numbers that have a channel
     powers:tuple=(2, 6),     # powers p of the distance
 )->jax.Array:                # (atoms, lat, lon, 1, element * power) real, spin 0
     "The spherical functions of every atom as samples, Eq. (1) of notebook 30"
     direction, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, powers)
-    profile = jnp.exp(-(contract('ajx,pqx->ajpq', direction, grid_points(grid).astype(positions.dtype)) - 1)**2 / BUMP_WIDTH)
+    cosine = contract('ajx,pqx->ajpq', direction, grid_points(grid).astype(positions.dtype))
+    profile = jnp.exp(-(cosine - 1)**2 / BUMP_WIDTH)
     return contract('ajpq,ajc->apqc', profile, weight)[:, :, :, None]
 
-# %% ../../nbs/30_molecule_sphere.ipynb #cell-19
-COULOMB_RADIUS = .958612 / 2             # angstrom; notebook 31 measures the distance
+# %% ../../nbs/30_molecule_sphere.ipynb #50c5ce27
+COULOMB_RADIUS = .958612 / 2 # angstrom; notebook 31 measures the distance
 
 def coulomb_coefficients(
-    numbers:jax.Array, positions:jax.Array, neighbours:jax.Array, valid:jax.Array, # as in molecule_coefficients
+    numbers:jax.Array,    # (atoms,) atomic numbers
+    positions:jax.Array,  # (atoms, 3) angstrom
+    neighbours:jax.Array, # (atoms, k) places of the other atoms of the same molecule
+    valid:jax.Array,      # (atoms, k) False where a neighbour is padding
     lmax:int,                    # top degree
     elements:tuple=ELEMENTS,     # atomic numbers that have a channel
     radius:float=COULOMB_RADIUS, # of the spheres, angstrom; less than any distance, or the expansion does not converge
@@ -123,10 +161,15 @@ def coulomb_coefficients(
     ratio = radius * jax.lax.rsqrt(displacement(positions, neighbours, valid)[1])
     scale = jnp.stack([4*np.pi/(2*l + 1) * ratio**l for l in range(lmax + 1)], -1)[..., None]
     Y = direction_harmonics(lmax, direction)
-    return jax.lax.complex(*(contract('ajlm,ajc->almc', part * scale, weight) for part in (Y.real, -Y.imag)))[:, :, :, None]
+    parts = (contract('ajlm,ajc->almc', part * scale, weight) for part in (Y.real, -Y.imag))
+    return jax.lax.complex(*parts)[:, :, :, None]
 
+# %% ../../nbs/30_molecule_sphere.ipynb #3d362767
 def coulomb_maps(
-    numbers:jax.Array, positions:jax.Array, neighbours:jax.Array, valid:jax.Array, # as in molecule_coefficients
+    numbers:jax.Array,    # (atoms,) atomic numbers
+    positions:jax.Array,  # (atoms, 3) angstrom
+    neighbours:jax.Array, # (atoms, k) places of the other atoms of the same molecule
+    valid:jax.Array,      # (atoms, k) False where a neighbour is padding
     grid:Grid,                   # where to sample
     elements:tuple=ELEMENTS,     # atomic numbers that have a channel
     radius:float=COULOMB_RADIUS, # of the spheres, angstrom
@@ -134,5 +177,6 @@ def coulomb_maps(
     "The spheres of Cohen et al. 2018 as samples, the left side of Eq. (3) of notebook 30"
     r, square = displacement(positions, neighbours, valid)
     _, weight = neighbour_weights(numbers, positions, neighbours, valid, elements, (0,))
-    away = square[..., None, None] + radius**2 - 2*radius*contract('ajx,pqx->ajpq', r, grid_points(grid).astype(positions.dtype))
+    along = contract('ajx,pqx->ajpq', r, grid_points(grid).astype(positions.dtype))
+    away = square[..., None, None] + radius**2 - 2*radius*along
     return contract('ajpq,ajc->apqc', jax.lax.rsqrt(away), weight)[:, :, :, None]
