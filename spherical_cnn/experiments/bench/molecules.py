@@ -11,6 +11,7 @@ __all__ = ['encoder_operations', 'gradient_call', 'bench_molecules', 'molecule_t
 # %% ../../../nbs/50c_molecule_speed.ipynb #cell-4
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -18,93 +19,153 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from .transforms import append_rows, device_name, interleaved
 from .layers import UNIT, mixing_operations, transform_operations
+from .transforms import append_rows, device_name, interleaved
 from ...harmonics.rotation import random_angles, rotation_matrix
 from ...molecules.model import MoleculeModel, MoleculeModelConfig, pack
-from ...molecules.qm9 import Molecules, load_qm9, split_indices
-from ...molecules.run import PRESETS, absolute_loss, partition, refined
+from ...molecules.qm9 import load_qm9, split_indices
+from ...molecules.run import absolute_loss, refined
 
 # %% ../../../nbs/50c_molecule_speed.ipynb #cell-7
-def encoder_operations(config:MoleculeModelConfig, atoms:int)->float:
-    "Forwards and backwards through the encoder of a molecule model on n x n grids, by operations that cannot be avoided"
+def _collapse_operations(places, channels, spins): # coefficients or samples, complex channels, spins 0 to spins-1
+    "Forwards and backwards: real and imaginary part of spin 0 and the moduli, to a real and an imaginary part"
+    return 3 * 2 * places * (2 + spins)*channels * 2*channels
+
+def _block_operations(atoms, n, before, after, spins, last): # channels of spins 0 and 1 before, of some spins after
+    "Forwards and backwards through a residual block with a resolution of n samples"
+    coefficients = atoms * (n//2)**2
+    mixing = mixing_operations(coefficients, 2*before, spins*after)
+    mixing += mixing_operations(coefficients, spins*after, spins*after)
+    if (after, spins) != (before, 2): mixing += mixing_operations(coefficients, 2*before, spins*after) # the shortcut
+    collapses = _collapse_operations(coefficients, after, spins)
+    collapses += _collapse_operations(atoms * n**2 if last else coefficients, after, spins) # the last acts on samples
+    transforms = transform_operations(n, n//2 - 1, spins * atoms*after)
+    return 3*mixing + collapses + 2*3*transforms
+
+def encoder_operations(
+    config:MoleculeModelConfig, # with grids of n x n samples
+    atoms:int,                  # of all molecules together
+)->float:
+    "Fewest operations forwards and backwards through the encoder of a molecule model"
     (n, channels), *rest = config.layers
-    coefficients = lambda n: atoms * (n//2)**2
-    collapse = lambda places, c, spins: 3 * places * (8 + 4*spins) * c**2              # real and imaginary part, and the moduli, to real and imaginary part
-    maps = lambda n, c, spins: 2 * transform_operations(n, n//2 - 1, spins * atoms*c)
-    total = 1.5*mixing_operations(coefficients(n), config.inputs, 2*channels) + 1.5*maps(n, channels, 2) + collapse(coefficients(n), channels, 2)
-    for k, (m, wide) in enumerate(rest):
-        spins = 1 if k == len(rest) - 1 else 2
-        mixing = mixing_operations(coefficients(m), 2*channels, spins*wide) + mixing_operations(coefficients(m), spins*wide, spins*wide)
-        shortcut = 0 if (wide, spins) == (channels, 2) else mixing_operations(coefficients(m), 2*channels, spins*wide)
-        end = atoms * m**2 if spins == 1 else coefficients(m)                      # the last activation of all acts on samples
-        total += 3*(mixing + shortcut) + 2*1.5*maps(m, wide, spins) + collapse(coefficients(m), wide, spins) + collapse(end, wide, spins)
+    coefficients = atoms * (n//2)**2
+    total = 1.5*mixing_operations(coefficients, config.inputs, 2*channels) # the input is real, and half a product
+    total += 2*1.5*transform_operations(n, n//2 - 1, 2*atoms*channels)
+    total += _collapse_operations(coefficients, channels, 2)
+    for k, (n, wide) in enumerate(rest, 1):
+        last = k == len(rest)
+        total += _block_operations(atoms, n, channels, wide, 1 if last else 2, last)
         channels = wide
     return total
 
 # %% ../../../nbs/50c_molecule_speed.ipynb #cell-10
-def gradient_call(config:MoleculeModelConfig, molecules:list, atoms:int)->tuple: # compiled function, its arguments
+def gradient_call(
+    config:MoleculeModelConfig, # the model
+    molecules:list,             # pairs of atomic numbers (n,) and positions (n, 3) in angstrom
+    atoms:int,                  # length of the atom axis
+)->tuple: # compiled function of (params, rest, batch), and its arguments; gives ((loss, rest), gradients)
     "Loss and gradient of a batch by all parameters"
-    model = MoleculeModel(config, rngs=nnx.Rngs(0)); model.train()
+    model = MoleculeModel(config, rngs=nnx.Rngs(0))
+    model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     def both(params, rest, batch):
         def loss(params):
             model = nnx.merge(graph, params, rest, copy=True)
             return absolute_loss(model, batch)[0], nnx.split(model, nnx.Param, ...)[2]
         return jax.value_and_grad(loss, has_aux=True)(params)
-    batch = {k: jnp.asarray(v) for k, v in pack(molecules, atoms, len(molecules), target=np.ones(len(molecules))).items()}
-    return jax.jit(both).lower(params, rest, batch).compile(), (params, rest, batch)
+    packed = pack(molecules, atoms, len(molecules), target=np.ones(len(molecules)))
+    args = params, rest, jax.tree.map(jnp.asarray, packed)
+    return jax.jit(both).lower(*args).compile(), args
+
+# %% ../../../nbs/50c_molecule_speed.ipynb #c50cbench
+def _bench_batch(config, molecules, repeats): # as in `gradient_call`; turns -> dict
+    "One batch beside the matrix product that is its unit"
+    a, atoms = jnp.ones((2048, 2048)), sum(len(numbers) for numbers, _ in molecules)
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision='highest'))
+    compiled, args = gradient_call(config, molecules, atoms)
+    seconds = interleaved({'product': partial(product, a), 'model': partial(compiled, *args)}, repeats)
+    unit, t = (float(np.median(seconds[name])) for name in ('product', 'model'))
+    floor, memory = encoder_operations(config, atoms)/UNIT, compiled.memory_analysis()
+    return dict(molecules=len(molecules), atoms=atoms, seconds=round(t, 4), product_ms=round(1e3*unit, 2),
+                in_products=round(t/unit, 2), floor_in_products=round(floor, 2),
+                ratio_to_floor=round(t/unit/floor, 2), molecules_per_second=round(len(molecules)/t, 2),
+                temporary_mb=round(memory.temp_size_in_bytes/1e6) if memory else None)
 
 def bench_molecules(
+    config:MoleculeModelConfig,     # the model
+    name:str,                       # of the model, for the rows
     out:Path=Path('bench/qm9.csv'), # rows are appended
-    name:str='paper',               # preset
     batches:tuple=(1, 4, 16),       # molecules in a batch; 1: the largest of QM9
-    repeats:int=7,
+    repeats:int=7,                  # turns of which the median counts
 )->list: # rows
-    "Forward and backward pass of a preset, in seconds, in U and in molecules a second"
+    "Forward and backward pass of a model, in seconds, in U and in molecules a second"
     data, rows, stamp = load_qm9(), [], datetime.now(timezone.utc).isoformat(timespec='seconds')
-    a, product = jnp.ones((2048, 2048)), jax.jit(lambda a: jnp.matmul(a, a, precision='highest'))
-    order = split_indices(1)[0]; largest = int(data.counts.argmax())
+    order, largest = split_indices(1)[0], int(data.counts.argmax())
     for count in batches:
-        molecules = [data[largest]] if count == 1 else [data[i] for i in order[:count]]
-        atoms = sum(len(n) for n, _ in molecules); config = PRESETS[name].model
-        calls = {'rows': gradient_call(config, molecules, atoms)}
-        seconds = interleaved({'product': lambda: product(a)} | {way: (lambda f=f, args=args: f(*args)) for way, (f, args) in calls.items()}, repeats)
-        unit, floor = float(np.median(seconds['product'])), encoder_operations(config, atoms)/UNIT
-        for way, (compiled, _) in calls.items():
-            t, memory = float(np.median(seconds[way])), compiled.memory_analysis()
-            rows.append(dict(time=stamp, device=device_name(), preset=name, way=way, molecules=count, atoms=atoms, seconds=round(t, 4), product_ms=round(1e3*unit, 2), in_products=round(t/unit, 2), floor_in_products=round(floor, 2), ratio_to_floor=round(t/unit/floor, 2),
-                             molecules_per_second=round(count/t, 2), temporary_mb=round(memory.temp_size_in_bytes/1e6) if memory else None))
+        places = [largest] if count == 1 else order[:count]
+        row = _bench_batch(config, [data[i] for i in places], repeats)
+        rows.append(dict(time=stamp, device=device_name(), preset=name, way='rows') | row)
         append_rows(out, rows[-1:])
     return rows
 
-def molecule_table(rows:list)->str:
+# %% ../../../nbs/50c_molecule_speed.ipynb #c50ctable
+def molecule_table(
+    rows:list, # of `bench_molecules`, or read from its file
+)->str:
     "Rows of `bench_molecules` for reading"
-    lines = [f'{"preset":8} {"way":8} {"molecules":>9} {"atoms":>6} {"s":>8} {"U":>7} {"floor":>7} {"ratio":>6} {"molecules/s":>12} {"memory":>9}']
-    for r in rows: lines.append(f'{r["preset"]:8} {r["way"]:8} {r["molecules"]:>9} {r["atoms"]:>6} {float(r["seconds"]):8.3f} {float(r["in_products"]):7.2f} {float(r["floor_in_products"]):7.2f} {float(r["ratio_to_floor"]):6.2f} {float(r["molecules_per_second"]):12.2f} {r["temporary_mb"] or "?":>6} MB')
+    head = f'{"preset":8} {"molecules":>9} {"atoms":>6} {"s":>8} {"U":>7} {"floor":>7} {"ratio":>6}'
+    lines = [f'{head} {"molecules/s":>12} {"memory":>10}']
+    for r in rows:
+        seconds, rate = float(r['seconds']), float(r['molecules_per_second'])
+        unit, floor, ratio = (float(r[k]) for k in ('in_products', 'floor_in_products', 'ratio_to_floor'))
+        memory = '?' if r['temporary_mb'] in (None, '') else f'{float(r["temporary_mb"]):.0f} MB'
+        start = f'{r["preset"]:8} {r["molecules"]:>9} {r["atoms"]:>6} {seconds:8.3f}'
+        lines.append(f'{start} {unit:7.2f} {floor:7.2f} {ratio:6.2f} {rate:12.2f} {memory:>10}')
     return '\n'.join(lines)
 
 # %% ../../../nbs/50c_molecule_speed.ipynb #cell-15
-def rotation_change(model:MoleculeModel, molecules:list, oversampling:float, rotations:int, seed:int=0)->float:
-    "Root mean square change of the encoder's vectors under rotations, over their standard deviation among atoms"
-    finer, rng, atoms = refined(model, oversampling), np.random.default_rng(seed), sum(len(n) for n, _ in molecules)
-    graph, state = nnx.split(finer)
+def _encoder_call(model): # -> function of a batch
+    "The vectors of a model's encoder, compiled"
+    graph, state = nnx.split(model)
     def vectors(state, batch):
-        kept = nnx.merge(graph, state); kept.readout = lambda v, batch: v
+        kept = nnx.merge(graph, state)
+        kept.readout = lambda vectors, batch: vectors
         return kept(batch)
-    run = jax.jit(vectors); base = np.asarray(run(state, pack(molecules, atoms, len(molecules)))); change = 0.
-    for _ in range(rotations):
-        R = rotation_matrix(*random_angles(rng))
-        change += ((np.asarray(run(state, pack([(n, p @ R.T) for n, p in molecules], atoms, len(molecules)))) - base)**2).mean() / rotations
-    return float(np.sqrt(change / base.var(0).mean()))
+    return partial(jax.jit(vectors), state)
 
-def settled_model(config:MoleculeModelConfig, molecules:list, steps:int=12)->MoleculeModel:
-    "Random weights, running statistics of the molecules"
-    model = MoleculeModel(replace(config, momentum=.5), rngs=nnx.Rngs(0)); model.train(); atoms = sum(len(n) for n, _ in molecules)
+def rotation_change(
+    model:MoleculeModel, # in evaluation
+    molecules:list,      # pairs of atomic numbers (n,) and positions (n, 3) in angstrom
+    oversampling:float,  # of the grids of its activations
+    rotations:int,       # random ones, of all molecules together
+    seed:int=0,
+)->float:
+    "Root mean square change of the encoder's vectors under rotations, over their standard deviation among atoms"
+    rng, atoms = np.random.default_rng(seed), sum(len(numbers) for numbers, _ in molecules)
+    vectors = _encoder_call(refined(model, oversampling))
+    def encoded(R): return np.asarray(vectors(pack([(n, p @ R.T) for n, p in molecules], atoms, len(molecules))))
+    start = encoded(np.eye(3))
+    turned = [encoded(rotation_matrix(*random_angles(rng))) for _ in range(rotations)]
+    change = np.mean([((v - start)**2).mean() for v in turned])
+    return float(np.sqrt(change / start.var(0).mean()))
+
+# %% ../../../nbs/50c_molecule_speed.ipynb #c50csettled
+def settled_model(
+    config:MoleculeModelConfig, # the model
+    molecules:list,             # as in `rotation_change`
+    steps:int=12,               # passes of the molecules; what is left of the initial statistics halves with each
+)->MoleculeModel: # in evaluation
+    "Random weights, and the running statistics of the molecules"
+    model = MoleculeModel(replace(config, momentum=.5), rngs=nnx.Rngs(0))
+    model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
+    batch = pack(molecules, sum(len(numbers) for numbers, _ in molecules), len(molecules))
+    @jax.jit
     def forward(rest, batch):
-        model = nnx.merge(graph, params, rest, copy=True); model(batch)
+        model = nnx.merge(graph, params, rest, copy=True)
+        model(batch)
         return nnx.split(model, nnx.Param, ...)[2]
-    forward = jax.jit(forward); batch = pack(molecules, atoms, len(molecules))
     for _ in range(steps): rest = forward(rest, batch)
-    model = nnx.merge(graph, params, rest); model.eval(); return model
+    model = nnx.merge(graph, params, rest)
+    model.eval()
+    return model
