@@ -6,21 +6,28 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NUMBER_OF', 'Frame', 'MoleculeFileError', 'parse_atom', 'check_geometry', 'parse_comment', 'xyz_frame', 'xyz_frames',
-           'file_frames', 'collect', 'read_molecules', 'write_csv']
+__all__ = ['Frame', 'MoleculeFileError', 'quoted', 'whole_number', 'real_number', 'element_number', 'open_regular', 'TextLines',
+           'read_atom', 'checked_frame', 'file_frames', 'collect']
 
 # %% ../../nbs/35_molecule_files.ipynb #cell-4
-import csv
+import io
+import math
 import os
+import re
+import stat
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ase.data import chemical_symbols
 from ase.io.extxyz import key_val_str_to_dict
 
 from .qm9 import Molecules, geometry_fault
+from ..train.records import printable
 
 # %% ../../nbs/35_molecule_files.ipynb #cell-7
 @dataclass(frozen=True)
@@ -30,118 +37,284 @@ class Frame:
     numbers: np.ndarray   # (n,) int32, atomic numbers
     positions: np.ndarray # (n, 3) float64, angstrom
     values: dict = field(default_factory=dict) # what the file says of the whole structure
+    units: dict = field(default_factory=dict)  # name of a value -> its unit, where the file says it
 
 class MoleculeFileError(ValueError):
-    "What is wrong with a file of molecules, where, and what was expected"
+    "What is wrong with a file of molecules, where, and what was expected; one line that a terminal can show"
     def __init__(self, path, line:int|None, problem:str, expected:str=''):
-        super().__init__(f'{path}' + (f', line {line}' if line else '') + f': {problem}' + (f'; expected {expected}' if expected else ''))
+        where = f'{path}, line {line}' if line else f'{path}'
+        super().__init__(printable(f'{where}: {problem}' + (f'; expected {expected}' if expected else '')))
 
-NUMBER_OF = {symbol: z for z, symbol in enumerate(chemical_symbols) if z}
+def quoted(text:str)->str: # of any length
+    "The beginning of a text, for a message"
+    text = text.strip()
+    return repr(text if len(text) <= 40 else f'{text[:37]}...')
 
-def parse_atom(path, line:int, text:str, elements:tuple|None, columns:tuple=(0, 1))->tuple[int, list]: # atomic number, position
-    "One line of an xyz file; columns are those of the symbol and of x"
-    words, (species, x) = text.split(), columns
-    if len(words) < max(species + 1, x + 3): raise MoleculeFileError(path, line, f'{text.strip()!r} is no atom', 'symbol x y z')
-    symbol = words[species].capitalize()
-    if words[species].isdigit() and 0 < int(words[species]) < len(chemical_symbols): symbol = chemical_symbols[int(words[species])]
-    if symbol not in NUMBER_OF: raise MoleculeFileError(path, line, f'unknown element {words[species]!r}', 'a symbol such as H, C, N, O, F')
-    if elements is not None and NUMBER_OF[symbol] not in elements: raise MoleculeFileError(path, line, f'element {symbol} is not one that the model has seen', ' '.join(chemical_symbols[z] for z in elements))
-    try: position = [float(w.replace('*^', 'e')) for w in words[x:x + 3]]
-    except ValueError: raise MoleculeFileError(path, line, f'{" ".join(words[x:x + 3])!r} are no coordinates', 'three numbers in angstrom') from None
-    if not np.isfinite(position).all(): raise MoleculeFileError(path, line, f'coordinates {" ".join(words[x:x + 3])} are not finite', 'three finite numbers in angstrom')
-    return NUMBER_OF[symbol], position
+# %% ../../nbs/35_molecule_files.ipynb #7232f0b4
+_WHOLE = re.compile(r'[0-9]{1,18}')
+_REAL = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(([eEdD]|\*\^)[+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity)')
 
-def check_geometry(path, line:int, positions:np.ndarray, numbers:np.ndarray)->None: # line of the first atom
-    "Refuse what `geometry_fault` of notebook 31 finds"
-    if fault := geometry_fault(positions, numbers): raise MoleculeFileError(path, line + fault[0], *fault[1:])
+def whole_number(text:str)->int|None:
+    "The number that a text of at most 18 digits shows, None for any other text"
+    text = text.strip()
+    return int(text) if _WHOLE.fullmatch(text) else None
 
-# %% ../../nbs/35_molecule_files.ipynb #cell-8
-def parse_comment(path, line:int, text:str)->tuple[dict, tuple]: # values, columns of symbol and x
+def real_number(text:str)->float|None:
+    "The number that a text shows, nan and inf among them; None for any other text"
+    if not _REAL.fullmatch(text): return None
+    try: return float(text)
+    except ValueError: return float(re.sub(r'\*\^|[dD]', 'e', text))
+
+def element_number(word:str)->int|None:
+    "The atomic number of a symbol in any case, or of its number in digits; None for any other word"
+    number = whole_number(word)
+    if number is not None: return number if 0 < number < len(chemical_symbols) else None
+    return _NUMBER_OF.get(word.capitalize())
+
+_NUMBER_OF = {symbol: z for z, symbol in enumerate(chemical_symbols) if z}
+
+# %% ../../nbs/35_molecule_files.ipynb #b1eb98e8
+@contextmanager
+def open_regular(path:Path):
+    "Context with a binary file; MoleculeFileError for folders, pipes, devices, and what cannot be opened"
+    try: opened = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    except OSError as error: raise MoleculeFileError(path, None, f'could not be read ({error.strerror})') from None
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise MoleculeFileError(path, None, 'this is not a regular file', 'a file of molecules')
+    with os.fdopen(opened, 'rb') as file: yield file
+
+# %% ../../nbs/35_molecule_files.ipynb #648502be
+_LONGEST = 2**20 # characters in a line
+
+class TextLines:
+    "The lines of a text file, one at a time and of limited length, with a look at those that follow"
+    def __init__(self, file, path): # binary file, its path for messages
+        self._file = io.TextIOWrapper(file, 'utf-8-sig', 'backslashreplace')
+        self._ahead, self.path, self.number = deque(), path, 0 # number: lines that were taken
+
+    def peek(self, k:int=0)->str|None:
+        "The line that `take` will give after k others, None after the last; a line that is too long is cut"
+        while len(self._ahead) <= k:
+            line = self._file.readline(_LONGEST + 1)
+            if not line: return None
+            self._ahead.append(line)
+        return self._ahead[k]
+
+    def take(self)->str|None:
+        "The next line, None after the last; MoleculeFileError if it is too long, and then it was the last"
+        line = self.peek()
+        if line is None: return None
+        self._ahead.popleft()
+        self.number += 1
+        if len(line) > _LONGEST:
+            self._ahead, self._file = deque(), io.StringIO()
+            raise self.error(f'the line has more than {_LONGEST:,} characters, nothing after it was read')
+        return line
+
+    def error(self, problem:str, expected:str='', line:int=None)->MoleculeFileError:
+        "What is wrong with the line that was taken last, or with another"
+        return MoleculeFileError(self.path, line or self.number, problem, expected)
+
+# %% ../../nbs/35_molecule_files.ipynb #6deca65a
+def read_atom(
+    path,                 # for messages
+    line:int,             # its number in the file
+    words:list,           # of the line
+    columns:tuple=(0, 1), # places of the symbol and of x
+)->tuple[int, list]:      # atomic number, position in angstrom
+    "One atom; MoleculeFileError names file and line"
+    species, x = columns
+    def error(*said): return MoleculeFileError(path, line, *said)
+    if len(words) < max(species + 1, x + 3): raise error(f'{quoted(" ".join(words))} is no atom', 'symbol x y z')
+    number, place = element_number(words[species]), ' '.join(words[x:x + 3])
+    position = [real_number(w) for w in words[x:x + 3]]
+    if number is None: raise error(f'unknown element {quoted(words[species])}', 'a symbol such as H, C, N, O, F')
+    if None in position: raise error(f'{quoted(place)} are no coordinates', 'three numbers in angstrom')
+    if not all(map(math.isfinite, position)):
+        raise error(f'coordinates {quoted(place)} are not finite', 'three finite numbers in angstrom')
+    return number, position
+
+# %% ../../nbs/35_molecule_files.ipynb #c01ac941
+def checked_frame(
+    frame:Frame,
+    path,                # for messages
+    line:int=None,       # of the first atom
+    elements:tuple=None, # atomic numbers that are allowed; None: all
+    charge:float=0,      # of the whole molecule, elementary charges
+)->Frame:                # the same
+    "A frame that is a neutral molecule; MoleculeFileError otherwise"
+    if not len(frame.numbers): raise MoleculeFileError(path, line, 'there are no atoms', 'at least one')
+    if not abs(charge) < .5:
+        wanted = 'a neutral one: charges are no input of the model'
+        raise MoleculeFileError(path, line, f'the molecule has the charge {charge:g}', wanted)
+    for k, z in enumerate(frame.numbers.tolist()):
+        if elements is not None and z not in elements:
+            seen = ' '.join(chemical_symbols[e] for e in elements)
+            problem = f'element {chemical_symbols[z]} is not one that the model has seen'
+            raise MoleculeFileError(path, line and line + k, problem, seen)
+    fault = geometry_fault(frame.positions, frame.numbers)
+    if fault: raise MoleculeFileError(path, line and line + fault[0], *fault[1:])
+    return frame
+
+# %% ../../nbs/35_molecule_files.ipynb #55d2285e
+class _Columns(NamedTuple):
+    "Where the columns of an xyz file stand"
+    species: int = 0    # of the symbol
+    x: int = 1          # of the first coordinate
+    charge: int = None  # of the initial charge
+    width: int = None   # words in a line; None: four or more
+
+def _columns(text:str)->_Columns|None: # as 'species:S:1:pos:R:3'
+    "The columns that `Properties` names; None if it is damaged, or the symbol or the position is missing"
+    words, place, found = text.split(':'), 0, {}
+    if len(words) % 3: return None
+    for name, kind, count in zip(words[::3], words[1::3], words[2::3]):
+        size = whole_number(count)
+        if not size or kind not in ('S', 'R', 'I', 'L') or name in found: return None
+        found[name], place = (place, size), place + size
+    species = found.get('species', found.get('Z'))
+    if species is None or species[1] != 1 or found.get('pos', (0, 0))[1] != 3: return None
+    return _Columns(species[0], found['pos'][0], found.get('initial_charges', (None,))[0], place)
+
+# %% ../../nbs/35_molecule_files.ipynb #2c8806bf
+_EXTENDED = re.compile(r'''(^|\s)(Properties\s*=|Lattice\s*=\s*["'{\[]?\s*[-+.0-9])''')
+
+def _read_comment(
+    lines:TextLines, # the last line taken is the comment
+    text:str,        # of that line
+)->tuple[dict, _Columns]: # values, columns
     "The second line of a frame: key=value pairs of extended xyz, or words without a meaning"
-    if '=' not in text: return {}, (0, 1)
-    try: values = key_val_str_to_dict(text)
-    except Exception as error: raise MoleculeFileError(path, line, f'the comment cannot be read ({type(error).__name__}: {error})', 'key=value pairs') from None
-    periodic = values.get('pbc', 'Lattice' in values)
-    if np.any(periodic): raise MoleculeFileError(path, line, 'the structure is periodic', 'a molecule: without Lattice, or with pbc="F F F"')
-    words, at, columns = str(values.pop('Properties', 'species:S:1:pos:R:3')).split(':'), 0, {}
-    for name, count in zip(words[::3], words[2::3]):
-        columns[name] = at; at += int(count) if count.isdigit() else 1
-    if 'pos' not in columns or not columns.keys() & {'species', 'Z'}: raise MoleculeFileError(path, line, f'Properties={":".join(words)} lacks species or pos', 'Properties=species:S:1:pos:R:3')
-    return values, (columns.get('species', columns.get('Z')), columns['pos'])
+    extended = bool(_EXTENDED.search(text))
+    if '=' not in text: return {}, _Columns()
+    try: values = {str(k): v for k, v in key_val_str_to_dict(text).items()}
+    except Exception as error: # of any class, whatever the text does to the parser
+        if not extended: return {}, _Columns()
+        raise lines.error(f'the comment cannot be read ({type(error).__name__})', 'key=value pairs') from None
+    periodic = values.get('pbc', extended and 'Lattice' in values)
+    if isinstance(periodic, str) or np.any(periodic):
+        raise lines.error('the structure is periodic', 'a molecule: without Lattice, or with pbc="F F F"')
+    named = str(values.pop('Properties', 'species:S:1:pos:R:3')) if extended else ''
+    columns = _columns(named) if 'Properties' in text and extended else _Columns()
+    if columns is None:
+        raise lines.error(f'Properties={quoted(named)} lacks species or pos', 'Properties=species:S:1:pos:R:3')
+    return values, columns
 
-def xyz_frame(block:list, path, line:int, name:str, elements:tuple=None)->Frame:
-    "One frame from its comment and its atoms; `line` is that of the comment"
-    values, columns = parse_comment(path, line, block[0])
-    atoms = [parse_atom(path, line + k, text, elements, columns) for k, text in enumerate(block[1:], 1)]
+# %% ../../nbs/35_molecule_files.ipynb #d3981d3a
+def _is_atom(text): # line or None
+    "Whether a line can be an atom, with or without a fault: a symbol and a number, or three numbers"
+    words = (text or '').split(maxsplit=12)
+    if len(words) > 1 and element_number(words[0]) and real_number(words[1]) is not None: return True
+    return sum(real_number(w) is not None for w in words) >= 3
+
+def _begins_frame(lines): # TextLines
+    "Whether a number of atoms, a comment and an atom come next"
+    head, comment, atom = (lines.peek(k) for k in range(3))
+    return bool(whole_number(head)) and comment is not None and not _is_atom(comment) and _is_atom(atom)
+
+def _skip_to_frame(lines): # TextLines
+    "Go on to the next frame, or to the end"
+    while lines.peek() is not None and not _begins_frame(lines): lines.take()
+
+def _skip_blank(lines): # TextLines
+    "Go on to a line that is not blank, or to the end; that line, or None"
+    while lines.peek() is not None and not lines.peek().strip(): lines.take()
+    return lines.peek()
+
+# %% ../../nbs/35_molecule_files.ipynb #a2c3672e
+_MOST_ATOMS = 100_000 # in one frame
+
+def _atom_lines(lines, count): # TextLines after the comment, atoms by the header -> [(line, words)]
+    "The atoms of a frame; MoleculeFileError if there are fewer or more than the header says"
+    body = []
+    while len(body) < count:
+        words = (lines.peek() or '').split()
+        if not words: raise lines.error(f'there are {len(body)} of {count} atoms', f'{count} lines of atoms')
+        if len(words) < 4:
+            problem = f'{quoted(" ".join(words))} is no atom, after {len(body)} of {count}'
+            raise lines.error(problem, 'symbol x y z', lines.number + 1)
+        body.append((lines.number + 1, lines.take().split()))
+    after = _skip_blank(lines)
+    if _is_atom(after):
+        problem = f'{quoted(after)} follows the {count} atoms of the header'
+        raise lines.error(problem, 'the next number of atoms, or the end', lines.number + 1)
+    return body
+
+def _frame_head(lines): # TextLines before a header
+    "Number of atoms, values, columns; MoleculeFileError if the header or the comment is wrong"
+    head = lines.take()
+    count = whole_number(head)
+    wanted = 'an integer of at least 1, then a comment line, then the atoms'
+    if not count: raise lines.error(f'{quoted(head)} is no number of atoms', wanted)
+    if count > _MOST_ATOMS: raise lines.error(f'{count:,} atoms', f'at most {_MOST_ATOMS:,}')
+    comment = lines.peek()
+    words = (comment or '').split(maxsplit=4)
+    if len(words) >= 4 and words[0].isalpha() and element_number(words[0]) and None not in map(real_number, words[1:4]):
+        raise lines.error(f'{quoted(comment)} stands where the comment should', wanted, lines.number + 1)
+    return count, *_read_comment(lines, lines.take() or '')
+
+# %% ../../nbs/35_molecule_files.ipynb #2d2da109
+def _charge(lines, values): # TextLines after the comment, of `_read_comment`
+    "The charge that a comment gives to the molecule"
+    given = next((values[name] for name in ('charge', 'total_charge', 'tot_charge') if name in values), 0)
+    try: return float(np.sum(np.asarray(given, float)))
+    except (TypeError, ValueError): raise lines.error(f'the charge is {quoted(str(given))}', 'a number') from None
+
+def _next_frame(lines, name, elements): # TextLines before a header, see `_xyz_frames`
+    "One frame; after an error `_skip_to_frame` finds the next one"
+    count, values, columns = _frame_head(lines)
+    begin, charge, atoms = lines.number + 1, _charge(lines, values), []
+    for line, words in _atom_lines(lines, count):
+        if columns.width and len(words) != columns.width:
+            raise lines.error(f'there are {len(words)} columns', f'{columns.width}, as Properties says', line)
+        atoms.append(read_atom(lines.path, line, words, columns[:2]))
+        if columns.charge is not None: charge += real_number(words[columns.charge]) or 0
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
-    check_geometry(path, line + 1, positions, numbers)
-    return Frame(name, numbers, positions, values)
+    return checked_frame(Frame(name, numbers, positions, values), lines.path, begin, elements, charge)
 
-def xyz_frames(
-    lines:Iterator,      # of text
-    path,                # for messages and names
+# %% ../../nbs/35_molecule_files.ipynb #544d6bd1
+def _xyz_frames(
+    lines:TextLines,
     elements:tuple=None, # atomic numbers that are allowed; None: all
 )->Iterator:             # of Frame, named path#1, path#2, ..., or of the MoleculeFileError that stands in its place
-    "The structures of one xyz file, one at a time; what is wrong with one does not touch the next, unless its number of atoms is lost"
-    lines, at, found = iter(lines), 0, 0
-    for head in lines:
-        at += 1
-        if not head.strip(): continue
-        count = int(head) if head.strip().isdigit() else 0
-        if count < 1: yield MoleculeFileError(path, at, f'{head.strip()[:40]!r} is no number of atoms', 'an integer of at least 1, then a comment line, then the atoms'); return
-        block = [next(lines, '') for _ in range(count + 1)]
-        there = next((k for k, text in enumerate(block[1:]) if not text.strip()), count)
-        if there < count: yield MoleculeFileError(path, at + 2 + there, f'the file ends after {there} of {count} atoms', f'{count} lines of atoms'); return
-        found += 1
-        try: yield xyz_frame(block, path, at + 1, f'{Path(path).name}#{found}', elements)
-        except MoleculeFileError as error: yield error
-        at += 1 + count
-    if not found: yield MoleculeFileError(path, 1, 'the file is empty', 'an xyz file')
+    "The structures of one xyz file, one at a time; what is wrong with one does not touch the next"
+    found, name = 0, Path(lines.path).name
+    try:
+        while _skip_blank(lines) is not None:
+            found += 1
+            try: yield _next_frame(lines, printable(f'{name}#{found}'), elements)
+            except MoleculeFileError as error:
+                yield error
+                _skip_to_frame(lines)
+    except MoleculeFileError as error: yield error # a line was too long
+    except OSError as error: yield lines.error(f'could not be read further ({error.strerror})')
+    if not found: yield MoleculeFileError(lines.path, None, 'the file is empty', 'an xyz file')
 
-
-# %% ../../nbs/35_molecule_files.ipynb #cell-9
+# %% ../../nbs/35_molecule_files.ipynb #d9736564
 def file_frames(
     path:Path,           # an xyz or extxyz file
     elements:tuple=None, # atomic numbers that are allowed; None: all
 )->Iterator:             # of Frame, or of the MoleculeFileError that stands in its place
     "The structures of a file, the only one of a file named without its number"
-    path = Path(path)
-    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder; expected an xyz file')
-    if not path.exists(): raise FileNotFoundError(f'{path} does not exist; expected an xyz file')
     try:
-        with open(path) as f:
-            frames = xyz_frames(f, path, elements); first, second = next(frames), next(frames, None)
-            yield replace(first, name=path.name) if second is None and isinstance(first, Frame) else first
-            if second is not None: yield second; yield from frames
-    except UnicodeDecodeError: yield MoleculeFileError(path, 1, 'this is not text', 'an xyz file')
-    except OSError as error: yield MoleculeFileError(path, None, f'could not be read ({error.strerror or error})')
+        with open_regular(path) as file:
+            frames = _xyz_frames(TextLines(file, path), elements)
+            first, second = next(frames), next(frames, None)
+            if second is None and isinstance(first, Frame): first = replace(first, name=printable(Path(path).name))
+            yield first
+            if second is not None: yield second
+            yield from frames
+    except MoleculeFileError as error: yield error # it could not be opened
 
-def collect(frames:Iterator)->Molecules:
-    "Frames to Molecules, without targets; the first error is raised"
+def collect(
+    frames:Iterator, # of Frame or of errors
+)->Molecules:        # without targets
+    "Frames to Molecules; the first error is raised, and ValueError if there are none"
     good = []
     for frame in frames:
         if isinstance(frame, Exception): raise frame
         good.append(frame)
-    if not good: raise ValueError('no molecules given; expected at least one xyz file')
-    return Molecules(np.concatenate([f.numbers for f in good]), np.concatenate([f.positions for f in good]), np.array([len(f.numbers) for f in good], 'int32'), np.arange(len(good)), names=tuple(f.name for f in good))
-
-def read_molecules(
-    paths:list,          # xyz files
-    elements:tuple=None, # atomic numbers that are allowed; None: all
-)->Molecules:            # without targets; names are 'water.xyz', or 'many.xyz#3' for the third of several
-    "The structures of xyz files, in order; the first error is raised"
-    return collect(frame for path in paths for frame in file_frames(path, elements))
-
-# %% ../../nbs/35_molecule_files.ipynb #cell-10
-def write_csv(
-    path:Path,    # where to
-    header:list,  # names of the columns
-    rows:list,    # lists of values
-)->None:
-    "A CSV file, complete or not at all"
-    path = Path(path); part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        with open(part, 'w', newline='') as f: writer = csv.writer(f, lineterminator='\n'); writer.writerow(header); writer.writerows(rows)
-        part.replace(path)
-    except OSError as error: raise OSError(f'could not write {path}: {error.strerror or error}; what was there before is untouched') from None
-    finally: part.unlink(missing_ok=True)
+    if not good: raise ValueError('no molecules given; expected at least one')
+    numbers, positions = (np.concatenate([getattr(f, n) for f in good]) for n in ('numbers', 'positions'))
+    counts = np.array([len(f.numbers) for f in good], 'int32')
+    return Molecules(numbers, positions, counts, np.arange(len(good)), names=tuple(f.name for f in good))

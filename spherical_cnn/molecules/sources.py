@@ -6,244 +6,612 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['ARCHIVE_ORDER', 'GDB9_COLUMNS', 'SCHNETPACK_NAMES', 'TO_HARTREE', 'gdb_frame', 'checked_member', 'tar_frames',
-           'uncharacterized', 'sdf_records', 'sdf_frame', 'sdf_frames', 'database_frames', 'row_frame', 'kind_of',
-           'molecule_stream', 'source_digest', 'property_column', 'refuse_copies', 'qm9_frames', 'load_molecules']
+__all__ = ['kind_of', 'molecule_stream', 'source_digest', 'load_molecules']
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-4
-import csv
+import bz2
+import gzip
 import hashlib
-import io
+import json
+import lzma
+import math
+import os
+import re
 import sqlite3
 import sys
 import tarfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from ase.data import chemical_symbols
 
 from ..cache import cache_file
-from .files import Frame, MoleculeFileError, check_geometry, collect, file_frames, parse_atom
+from .files import Frame, MoleculeFileError, TextLines, checked_frame, collect, file_frames
+from .files import open_regular, quoted, read_atom, real_number, whole_number
 from .qm9 import HARTREE_EV, EV_KCAL_MOL, TARGETS, Molecules, load_qm9, read_cache, write_cache
+from ..train.records import printable, read_rows
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-7
-ARCHIVE_ORDER = tuple(TARGETS)
+_ARCHIVE_ORDER = tuple(TARGETS)
 
-def gdb_frame(text:str, path, elements:tuple=None)->Frame:
-    "One file of QM9's archive"
-    lines = text.splitlines()
+def _gdb_head(lines, path): # of a file of QM9
+    "Number of atoms, index, and the twelve targets"
     words = lines[1].split() if len(lines) > 1 else []
-    if len(words) < 17 or words[0] != 'gdb': raise MoleculeFileError(path, 2, f'{" ".join(words)[:40]!r} is not the second line of a file of QM9', 'gdb, the index and 15 numbers')
-    try: count, index, numbers = int(lines[0]), int(words[1]), [float(w.replace('*^', 'e')) for w in words[5:17]]
-    except ValueError as error: raise MoleculeFileError(path, 2, str(error), 'gdb, the index and 15 numbers') from None
-    if len(lines) < 2 + count: raise MoleculeFileError(path, len(lines), f'the file ends after {len(lines) - 2} of {count} atoms')
-    atoms = [parse_atom(path, 3 + k, line, elements) for k, line in enumerate(lines[2:2 + count])]
-    positions = np.array([p for _, p in atoms]); check_geometry(path, 3, positions, [z for z, _ in atoms])
-    return Frame(f'gdb_{index}', np.array([z for z, _ in atoms], 'int32'), positions, dict(zip(ARCHIVE_ORDER, numbers), index=index))
+    wanted = 'gdb, the index and 15 numbers'
+    if len(words) != 17 or words[0] != 'gdb':
+        raise MoleculeFileError(path, 2, f'{quoted(" ".join(words))} is not the second line of a file of QM9', wanted)
+    count, index, numbers = whole_number(lines[0]), whole_number(words[1]), [real_number(w) for w in words[2:]]
+    if not count: raise MoleculeFileError(path, 1, f'{quoted(lines[0])} is no number of atoms')
+    if not index or not all(x is not None and math.isfinite(x) for x in numbers):
+        raise MoleculeFileError(path, 2, 'a number is damaged', wanted)
+    return count, index, dict(zip(_ARCHIVE_ORDER, numbers[3:]))
 
-def checked_member(member:tarfile.TarInfo, path)->None:
-    "ValueError for members that a harmless archive has not"
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or '..' in name.parts: raise ValueError(f'{path}: member {member.name!r} points outside its folder; this is not an archive of molecules, nothing was unpacked')
-    if not (member.isfile() or member.isdir()): raise ValueError(f'{path}: member {member.name!r} is a link or a device, expected plain files; nothing was unpacked')
+def _check_tail(lines, count, path): # what stands behind the atoms
+    "MoleculeFileError if the frequencies are not those of so many atoms, or the lines are too few or too many"
+    frequencies, known = (lines[0].split() if lines else []), (3*count - 6, 3*count - 5)
+    if len(frequencies) not in known or None in map(real_number, frequencies):
+        problem = f'{len(frequencies)} frequencies follow the {count} atoms'
+        raise MoleculeFileError(path, 3 + count, problem, f'{known[0]} or {known[1]} numbers')
+    named = sum(bool(line.strip()) for line in lines[1:])
+    if named != 2: raise MoleculeFileError(path, 4 + count, f'{named} lines follow the frequencies', '2')
 
-def tar_frames(path:Path, elements:tuple=None)->Iterator:
+# %% ../../nbs/35b_molecule_sources.ipynb #9db29654
+_LARGEST = 2**20 # bytes of one file of QM9
+
+def _gdb_frame(
+    data:bytes,          # of a file of QM9's archive
+    path,                # for messages
+    elements:tuple=None, # atomic numbers that are allowed; None: all
+)->Frame:                # named gdb_1, gdb_2, ..., with the targets and the index
+    "One file of QM9's archive; MoleculeFileError if what it says of itself does not fit what it holds"
+    if len(data) > _LARGEST: raise MoleculeFileError(path, None, f'there are {len(data):,} bytes or more', f'at most {_LARGEST:,}')
+    lines = [line.rstrip('\r') for line in data.decode(errors='backslashreplace').split('\n')]
+    count, index, values = _gdb_head(lines, path)
+    atoms = []
+    for line, text in enumerate(lines[2:2 + count], 3):
+        words = text.split()
+        if len(words) != 5: raise MoleculeFileError(path, line, f'{quoted(text)} is no atom', 'symbol x y z charge')
+        atoms.append(read_atom(path, line, words))
+    _check_tail(lines[2 + count:], count, path)
+    numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
+    return checked_frame(Frame(f'gdb_{index}', numbers, positions, values | dict(index=index)), path, 3, elements)
+
+# %% ../../nbs/35b_molecule_sources.ipynb #3bfde702
+_EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+
+class _StrictHeader(tarfile.TarInfo):
+    "A header in an archive; where tarfile would take a damaged one for the end, this one is an error"
+    @classmethod
+    def fromtarfile(cls, archive):
+        "The next header"
+        try: return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError: raise # a block of zeros: the end
+        except tarfile.HeaderError as error: raise tarfile.ReadError(f'a header is damaged: {error}') from None
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        "A header from its bytes; long names are read into the memory, so that they have a limit"
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or header.type in _EXTENSIONS and header.size > _LARGEST:
+            raise tarfile.ReadError(f'a header promises {header.size:,} bytes')
+        return header
+
+def _unpacked(file): # binary file
+    "A binary file with what is in a .gz, .bz2 or .xz, or the file itself"
+    head = file.peek(6)
+    for begin, opener in ((b'\x1f\x8b', gzip.open), (b'BZh', bz2.open), (b'\xfd7zXZ\0', lzma.open)):
+        if head.startswith(begin): return opener(file)
+    return file
+
+# %% ../../nbs/35b_molecule_sources.ipynb #0140bbad
+_LARGEST_MEMBER = 2**26 # bytes; passing over a larger one takes seconds
+
+def _check_member(member, path): # TarInfo
+    "MoleculeFileError for members that an archive of molecules has not"
+    name, wanted = PurePosixPath(member.name), 'plain files; nothing was unpacked'
+    if name.is_absolute() or '..' in name.parts:
+        raise MoleculeFileError(path, None, f'member {quoted(member.name)} points outside its folder', wanted)
+    if not (member.isfile() or member.isdir()):
+        raise MoleculeFileError(path, None, f'member {quoted(member.name)} is a link or a device', wanted)
+    if member.size > _LARGEST_MEMBER:
+        wanted = f'at most {_LARGEST_MEMBER:,}'
+        raise MoleculeFileError(path, None, f'member {quoted(member.name)} promises {member.size:,} bytes', wanted)
+
+def _members(file, path): # binary file
+    "Name and contents of every .xyz in an archive but hidden ones, at most one byte more than `_LARGEST` of each"
+    with tarfile.open(fileobj=_unpacked(file), mode='r|', tarinfo=_StrictHeader) as archive:
+        member = archive.next()
+        while member is not None:
+            _check_member(member, path)
+            hidden = any(part.startswith('.') for part in PurePosixPath(member.name).parts)
+            if member.isfile() and member.name.lower().endswith('.xyz') and not hidden:
+                yield member.name, archive.extractfile(member).read(_LARGEST + 1)
+            archive.members.clear() # tarfile would keep every header
+            member = archive.next()
+        for block in iter(lambda: archive.fileobj.read(2**16), b''):
+            if block.strip(b'\0'): raise tarfile.ReadError('something follows its end')
+
+# %% ../../nbs/35b_molecule_sources.ipynb #ce0cbda0
+_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError, OverflowError)
+
+def _tar_frames(path:Path, elements:tuple=None)->Iterator:
     "The molecules of QM9's archive; what is wrong with single members among them"
     done = 0
     try:
-        with tarfile.open(path, 'r|*') as archive:
-            for member in archive:
-                checked_member(member, path)
-                if not member.name.endswith('.xyz') or not member.isfile(): continue
-                text = archive.extractfile(member).read()
-                try: yield gdb_frame(text.decode(), f'{Path(path).name}:{member.name}', elements)
-                except UnicodeDecodeError: yield MoleculeFileError(f'{path}:{member.name}', 1, 'this is not text')
+        with open_regular(path) as file:
+            for name, data in _members(file, path):
+                try: yield _gdb_frame(data, f'{Path(path).name}:{name}', elements)
                 except MoleculeFileError as error: yield error
                 done += 1
-    except (tarfile.TarError, EOFError, OSError) as error: yield MoleculeFileError(path, None, f'the archive is damaged or cut short after {done:,} molecules ({error or type(error).__name__})', 'the whole file')
+    except MoleculeFileError as error: yield error
+    except _DAMAGE as error:
+        problem = f'the archive is damaged or cut short after {done:,} molecules ({error or type(error).__name__})'
+        yield MoleculeFileError(path, None, problem, 'the whole file')
 
-def uncharacterized(path:Path)->set:
+# %% ../../nbs/35b_molecule_sources.ipynb #632577a3
+def _uncharacterized_list(source:Path)->Path|None:
+    "The file beside a source, or in a folder, that lists QM9's uncharacterised molecules"
+    source = Path(source)
+    folders = [source.parent, *([source] if source.is_dir() else [])]
+    names = [p for folder in folders for p in sorted(folder.glob('*ncharacterized*.txt')) if not p.name.startswith('.')]
+    return next((p for p in names if p.name == 'uncharacterized.txt'), names[0] if names else None)
+
+def _uncharacterized(path:Path)->set:
     "Indices of the list that comes with QM9: lines that begin with a number, after a header"
-    indices = {int(line.split()[0]) for line in Path(path).read_text().splitlines() if line.split()[:1] and line.split()[0].isdigit()}
-    if not indices: raise ValueError(f'{path} lists no molecules, expected lines that begin with an index')
+    indices = set()
+    with open_regular(path) as file:
+        lines = TextLines(file, path)
+        while lines.peek() is not None:
+            words = lines.take().split(maxsplit=1)
+            index = whole_number(words[0]) if words else None
+            if index: indices.add(index)
+    if not indices: raise MoleculeFileError(path, None, 'no molecules are listed', 'lines that begin with an index')
     return indices
 
+# %% ../../nbs/35b_molecule_sources.ipynb #974d117f
+def _sdf_error(path, begin): # line where the record begins
+    "A function that makes errors from the place of a line in the record"
+    def error(k, problem, expected=''): return MoleculeFileError(path, begin + k, problem, expected)
+    return error
+
+def _sdf_counts(record, error): # lines
+    "Numbers of atoms and bonds"
+    head = record[3] if len(record) > 3 else ''
+    if 'V3000' in head: raise error(3, 'this is a V3000 record', 'V2000')
+    atoms, bonds = whole_number(head[:3]), whole_number(head[3:6])
+    if atoms is None or bonds is None:
+        raise error(3, f'{quoted(head)} is no counts line', 'V2000: atoms and bonds in three columns each')
+    if record[1][20:22] == '2D': raise error(1, 'this is a drawing in two dimensions', 'coordinates in space')
+    if len(record) < 4 + atoms + bonds:
+        raise error(3, f'{len(record) - 4} lines follow the counts', f'{atoms} atoms and {bonds} bonds')
+    return atoms, bonds
+
+_CHARGES = {'1': 3, '2': 2, '3': 1, '5': -1, '6': -2, '7': -3} # a code in the line of an atom
+
+def _sdf_atoms(record, count, path, begin, error): # lines
+    "Atomic numbers, positions, and the sum of the charges that their lines give"
+    atoms, charge = [], 0
+    for k, line in enumerate(record[4:4 + count], 4):
+        words = line.split()
+        if len(words) > 3 and not words[3].isalpha(): raise error(k, f'{quoted(line)} is no atom', 'x y z symbol')
+        atoms.append(read_atom(path, begin + k, words, (3, 0)))
+        code = words[5] if len(words) > 5 else '0'
+        if code == '4': raise error(k, 'the atom has an unpaired electron', 'a closed shell')
+        charge += _CHARGES.get(code, 0)
+    return np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms]), charge
+
+# %% ../../nbs/35b_molecule_sources.ipynb #22b35ca6
+def _sdf_charge(record, place, error): # lines, place behind the bonds
+    "The place behind `M  END`, and the charge that lines between give, None if there is none"
+    charge = None
+    for k in range(place, len(record)):
+        kind = record[k][:6]
+        if kind == 'M  END': return k + 1, charge
+        if kind[:1] not in tuple('MAVGS') and record[k - 1][:1] not in tuple('AG'): # these are followed by a text
+            raise error(k, f'{quoted(record[k])} follows the bonds', 'M  END: are the counts right?')
+        if kind == 'M  RAD': raise error(k, 'the molecule has unpaired electrons', 'a closed shell')
+        if kind == 'M  CHG':
+            given = [real_number(word) for word in record[k].split()[4::2]]
+            if not given or None in given: raise error(k, f'{quoted(record[k])} gives no charges')
+            charge = (charge or 0) + sum(given)
+    raise error(place, 'M  END is missing', 'a whole record')
+
+def _check_bonds(record, place, bonds, atoms, error): # lines, place of the first bond
+    "MoleculeFileError for a line that is no bond"
+    for k in range(place, place + bonds):
+        ends = whole_number(record[k][:3]), whole_number(record[k][3:6])
+        if not all(e and e <= atoms for e in ends) or ends[0] == ends[1]:
+            raise error(k, f'{quoted(record[k])} is no bond', f'{bonds} bonds among {atoms} atoms, as the counts say')
+
+# %% ../../nbs/35b_molecule_sources.ipynb #c32d01a1
+def _sdf_items(record, place, error): # lines, place behind `M  END`
+    "The data items at the end of a record: name -> text"
+    items, lines = {}, iter(range(place, len(record)))
+    for k in lines:
+        if not record[k]: continue
+        if not record[k].startswith('>'):
+            raise error(k, f'{quoted(record[k])} stands behind M  END', 'a data item, or $$$$ before the next record')
+        named = re.search('<(.*)>', record[k])
+        name, text = named[1] if named else record[k], []
+        for k in lines: # the value ends with a blank line, whatever stands in it
+            if not record[k]: break
+            text.append(record[k])
+        if name in items: raise error(k, f'the item {quoted(name)} is there twice')
+        items[name] = '\n'.join(text)
+    return items
+
+# %% ../../nbs/35b_molecule_sources.ipynb #47c8678b
+def _sdf_frame(
+    record:list,         # lines
+    ended:bool,          # by $$$$
+    begin:int,           # number of the first line
+    path,                # for messages
+    elements:tuple=None, # atomic numbers that are allowed; None: all
+)->Frame:                # with the data items as values
+    "One V2000 record; MoleculeFileError if what it says of itself does not fit what it holds"
+    error = _sdf_error(path, begin)
+    if not any(record): raise error(0, 'the record is empty', 'title, counts, atoms and $$$$')
+    count, bonds = _sdf_counts(record, error)
+    numbers, positions, charge = _sdf_atoms(record, count, path, begin, error)
+    _check_bonds(record, 4 + count, bonds, count, error)
+    end, listed = _sdf_charge(record, 4 + count + bonds, error)
+    if not ended and any(record[end:]): raise error(0, 'the last record does not end', '$$$$')
+    name = printable(record[0].strip()) or f'{printable(Path(path).name)}#line{begin}'
+    frame = Frame(name, numbers, positions, _sdf_items(record, end, error))
+    return checked_frame(frame, path, begin + 4, elements, charge if listed is None else listed)
+
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-9
-GDB9_COLUMNS = dict(zip(('mu', 'alpha', 'homo', 'lumo', 'gap', 'r2', 'zpve', 'u0', 'u298', 'h298', 'g298', 'cv'), ARCHIVE_ORDER))
+_GDB9_COLUMNS = dict(zip(('mu', 'alpha', 'homo', 'lumo', 'gap', 'r2', 'zpve', 'u0', 'u298', 'h298', 'g298', 'cv'),
+                         _ARCHIVE_ORDER))
+_MOST_LINES = 20_000 # of a record; V2000 has at most 999 atoms
 
-def sdf_records(path:Path)->Iterator: # pairs (line where it begins, lines, or the error that ends the file)
-    "The records of an sdf file"
-    begin, record = 1, []
-    try:
-        with open(path) as f:
-            for k, line in enumerate(f, 1):
-                if line.startswith('$$$$'): yield begin, record; begin, record = k + 1, []
-                else: record.append(line.rstrip('\n'))
-    except UnicodeDecodeError: yield begin, MoleculeFileError(path, begin, 'this is not text', 'an sdf file'); return
-    if any(line.strip() for line in record): yield begin, record + [None]            # cut short: no $$$$
+def _sdf_records(lines): # TextLines
+    "First line, lines, and whether $$$$ ends it, of each record; lines beyond `_MOST_LINES` are left out"
+    while lines.peek() is not None:
+        begin, record, line = lines.number + 1, [], lines.take()
+        while line is not None and not line.startswith('$$$$'):
+            if len(record) <= _MOST_LINES: record.append(line.rstrip())
+            line = lines.take()
+        if line is not None or any(record): yield begin, record, line is not None
 
-def sdf_frame(lines:list, begin:int, path, elements:tuple=None)->Frame:
-    "One V2000 record: title, counts, atoms, and the data items at its end"
-    if not any(lines): raise MoleculeFileError(path, begin, 'the record is empty', 'title, counts, atoms and $$$$')
-    if lines[-1] is None: raise MoleculeFileError(path, begin, 'the last record does not end', '$$$$')
-    head = lines[3] if len(lines) > 3 else ''
-    if 'V3000' in head: raise MoleculeFileError(path, begin + 3, 'this is a V3000 record', 'V2000')
-    try: count = int(head[:3])
-    except ValueError: raise MoleculeFileError(path, begin + 3, f'{head[:20]!r} is no counts line', 'V2000: the number of atoms in its first three columns') from None
-    body = lines[4:4 + count]
-    if len(body) < count: raise MoleculeFileError(path, begin + 3, f'the record ends after {len(body)} of {count} atoms')
-    atoms = [parse_atom(path, begin + 4 + k, line, elements, (3, 0)) for k, line in enumerate(body)]
-    positions = np.array([p for _, p in atoms]); check_geometry(path, begin + 4, positions, [z for z, _ in atoms])
-    items = {line.split('<', 1)[1].split('>', 1)[0]: value for line, value in zip(lines[4 + count:], lines[5 + count:]) if line.startswith('>') and '<' in line}
-    return Frame(lines[0].strip() or f'{Path(path).name}#line{begin}', np.array([z for z, _ in atoms], 'int32'), positions, items)
+def _labels(path): # of a CSV file
+    "mol_id -> row, and the ids that are there twice"
+    rows = read_rows(path)
+    if not any('mol_id' in row for row in rows):
+        there = ', '.join(rows[0]) if rows else 'none'
+        raise MoleculeFileError(path, 1, f'column mol_id is missing, there are {there}', 'mol_id and the properties')
+    times = Counter(str(row['mol_id']) for row in rows if 'mol_id' in row)
+    named = {str(row['mol_id']): row for row in rows if 'mol_id' in row}
+    return named, {name for name, count in times.items() if count > 1}
 
-def sdf_frames(path:Path, elements:tuple=None)->Iterator:
+# %% ../../nbs/35b_molecule_sources.ipynb #643a012b
+def _labelled(frame, labels, twice, path, begin): # of `_labels`; path and line of the record for messages
+    "A frame with the row of its name among its values"
+    error, beside = _sdf_error(path, begin), f'{Path(path).name}.csv'
+    if frame.name in twice: raise error(0, f'{quoted(frame.name)} is in {beside} twice', 'one row for each record')
+    if frame.name not in labels: raise error(0, f'{quoted(frame.name)} is not in {beside}', 'a row for each record')
+    row = {_GDB9_COLUMNS.get(name, name): value for name, value in labels[frame.name].items()}
+    return replace(frame, values=frame.values | row)
+
+def _sdf_frames(path:Path, elements:tuple=None)->Iterator:
     "The molecules of an sdf file, with the columns of path.csv where that is beside it (QM9: mol_id, then the targets)"
-    beside, labels = Path(f'{path}.csv'), None
-    if beside.exists():
-        with open(beside, newline='') as f: rows = list(csv.DictReader(f))
-        labels = {row.get('mol_id', str(k)): row for k, row in enumerate(rows)}
-        columns = {c: GDB9_COLUMNS.get(c, c) for c in (rows[0] if rows else {})}
-        if 'mol_id' not in columns: raise MoleculeFileError(beside, 1, f'column mol_id is missing, there are {", ".join(columns) or "none"}', 'mol_id and the properties')
-    for begin, record in sdf_records(path):
-        if isinstance(record, Exception): yield record; return
-        try:
-            frame = sdf_frame(record, begin, path, elements)
-            if labels is not None:
-                if frame.name not in labels: raise MoleculeFileError(path, begin, f'{frame.name!r} is not in {beside.name}', 'a row for each record')
-                frame.values.update({columns[c]: v for c, v in labels[frame.name].items() if c in columns})
-                if frame.name.startswith('gdb_') and frame.name[4:].isdigit(): frame.values['index'] = int(frame.name[4:])
-            yield frame
-        except MoleculeFileError as error: yield error
+    beside = Path(f'{path}.csv')
+    try:
+        labels = _labels(beside) if os.path.lexists(beside) else None
+        with open_regular(path) as file:
+            for begin, record, ended in _sdf_records(TextLines(file, path)):
+                try:
+                    frame = _sdf_frame(record, ended, begin, path, elements)
+                    if labels: frame = _labelled(frame, *labels, path, begin)
+                    index = whole_number(frame.name.removeprefix('gdb_')) if frame.name.startswith('gdb_') else None
+                    yield replace(frame, values=frame.values | dict(index=index)) if index else frame
+                except MoleculeFileError as error: yield error
+    except (OSError, ValueError) as error: yield error
+
+# %% ../../nbs/35b_molecule_sources.ipynb #7957abe7
+@contextmanager
+def _database(path:Path):
+    "Context with a connection that cannot write; MoleculeFileError if the file is no ASE database that we know"
+    with open_regular(path) as file:
+        if file.read(16) != b'SQLite format 3\0': raise MoleculeFileError(path, None, 'this is not an SQLite database')
+    written = any(os.path.exists(f'{path}{end}') for end in ('-wal', '-journal')) # part of it may stand in there
+    address = f'{Path(path).absolute().as_uri()}?' + ('mode=ro' if written else 'immutable=1')
+    with closing(sqlite3.connect(address, uri=True)) as database:
+        database.text_factory = lambda text: text.decode(errors='backslashreplace')
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**27) # bytes of one value
+        tables = {name for name, in database.execute('SELECT name FROM sqlite_master')}
+        if not {'systems', 'information'} <= tables: raise MoleculeFileError(path, None, 'this is not an ASE database')
+        version = _information(database, 'version')
+        if whole_number(version or '') not in range(5, 10):
+            raise MoleculeFileError(path, None, f'version {quoted(str(version))} of ASE databases', '5 to 9')
+        yield database
+
+def _information(database, name): # connection
+    "A text in the table of an ASE database that describes it, None if it is not there"
+    found = database.execute('SELECT value FROM information WHERE name=?', (name,)).fetchone()
+    return str(found[0]) if found else None
+
+# %% ../../nbs/35b_molecule_sources.ipynb #d779dcea
+_SCHNETPACK_NAMES = dict(dipole_moment='mu', isotropic_polarizability='alpha', electronic_spatial_extent='r2',
+                         energy_U0='U0', energy_U='U', enthalpy_H='H', free_energy='G', heat_capacity='Cv')
+
+def _row_data(blob): # of the column data: text, or bytes of version 9
+    "Numbers and texts among what a row holds besides its structure: name -> value"
+    if isinstance(blob, str): held = json.loads(blob)
+    else: held = json.loads(blob[int.from_bytes(blob[:8], 'little'):]) if blob else {}
+    if not isinstance(held, dict): return {}
+    values = {name: _scalar(value, blob) for name, value in held.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+def _scalar(value, blob): # as JSON has it
+    "A number or a text, None for anything larger"
+    if isinstance(value, dict) and '__ndarray__' in value:
+        shape, kind, held = value['__ndarray__']
+        if math.prod(shape) != 1: return None
+        value = held if isinstance(held, list) else [np.frombuffer(blob, np.dtype(kind), 1, held).item()]
+    while isinstance(value, list) and len(value) == 1: value = value[0]
+    return value if isinstance(value, (int, float, str)) else None
+
+# %% ../../nbs/35b_molecule_sources.ipynb #b46232fb
+_ANGSTROM = dict(ang=1., angstrom=1., a=1., bohr=.529177210903, a0=.529177210903, nm=10.) # CODATA 2018
+_ROW = 'numbers, positions, pbc, initial_charges, energy, key_value_pairs, data, natoms'
+
+def _row_frame(row, where, length, units, elements): # of `_ROW`; angstrom in a unit of length; name -> unit
+    "One row of an ASE database"
+    numbers, positions = np.frombuffer(row[0] or b'', '<i4'), np.frombuffer(row[1] or b'', '<f8') * length
+    if len(positions) != 3*len(numbers) or row[7] != len(numbers):
+        problem = f'{len(numbers)} elements and {len(positions)} coordinates, where natoms is {row[7]}'
+        raise MoleculeFileError(where, None, problem, 'three coordinates for each atom')
+    if row[2]: raise MoleculeFileError(where, None, 'the structure is periodic', 'a molecule')
+    strange = [z for z in numbers.tolist() if not 0 < z < len(chemical_symbols)]
+    if strange: raise MoleculeFileError(where, None, f'there is no element {strange[0]}')
+    values = _row_data(row[6]) | json.loads(row[5] or '{}')
+    if row[4] is not None: values.setdefault('energy', row[4])
+    charge = values.get('charge', np.frombuffer(row[3] or b'', '<f8').sum())
+    named = {_SCHNETPACK_NAMES.get(name, name): value for name, value in values.items()}
+    given = {_SCHNETPACK_NAMES.get(name, name): unit for name, unit in units.items()}
+    frame = Frame(printable(where), numbers.astype('int32'), positions.reshape(-1, 3), named, given)
+    return checked_frame(frame, where, None, elements, float(charge))
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-11
-SCHNETPACK_NAMES = dict(dipole_moment='mu', isotropic_polarizability='alpha', electronic_spatial_extent='r2', energy_U0='U0', energy_U='U', enthalpy_H='H', free_energy='G', heat_capacity='Cv')
-TO_HARTREE = {'ha': 1., 'hartree': 1., 'ev': 1/HARTREE_EV, 'mev': 1e-3/HARTREE_EV, 'kcal/mol': 1/(HARTREE_EV*EV_KCAL_MOL)}
+def _metadata(database, path): # connection
+    "Angstrom in its unit of length, and name of a property -> its unit"
+    held = json.loads(_information(database, 'metadata') or '{}')
+    units = held.get('_property_unit_dict', {}) if isinstance(held, dict) else {}
+    given = str(held.get('_distance_unit', 'Ang')) if isinstance(held, dict) else 'Ang'
+    if given.lower() not in _ANGSTROM:
+        raise MoleculeFileError(path, None, f'lengths are in {quoted(given)}', f'one of {", ".join(_ANGSTROM)}')
+    return _ANGSTROM[given.lower()], {str(k): str(v) for k, v in units.items()} if isinstance(units, dict) else {}
 
-def database_frames(path:Path, elements:tuple=None)->Iterator:
-    "The rows of an ASE database"
-    import ase.db
+def _row_ids(database): # connection
+    "The numbers of the rows that can be found, and what ended the search, or None"
+    found, rows = [], database.execute('SELECT id FROM systems ORDER BY id')
     try:
-        database = ase.db.connect(path); units = {k: str(v).lower() for k, v in database.metadata.get('_property_unit_dict', {}).items()}
-        for row in database.select():
-            where = f'{Path(path).name}:row {row.id}'
-            try: yield row_frame(row, where, elements, units)
-            except MoleculeFileError as error: yield error
-    except (sqlite3.DatabaseError, OSError, ValueError, KeyError, AssertionError) as error: yield MoleculeFileError(path, None, f'this is not a whole ASE database ({type(error).__name__}: {error})')
+        for number, in rows: found.append(number)
+    except sqlite3.Error as error: return found, error
+    return found, None
 
-def row_frame(row, where:str, elements:tuple, units:dict)->Frame:
-    "One row; energies whose unit is given come out in hartree where their name is one of QM9's"
-    if row.pbc.any(): raise MoleculeFileError(where, None, 'the structure is periodic', 'a molecule')
-    if elements is not None and (strange := sorted(set(row.numbers.tolist()) - set(elements))): raise MoleculeFileError(where, None, f'element {chemical_symbols[strange[0]]} is not one that the model has seen', ' '.join(chemical_symbols[z] for z in elements))
-    check_geometry(where, 0, row.positions, row.numbers)
-    values = {**row.key_value_pairs, **{k: np.ravel(v)[0] for k, v in row.data.items() if np.size(v) == 1}}
-    if 'energy' in row and 'energy' not in values: values['energy'] = row.energy
-    named = {}
-    for key, value in values.items():
-        name = SCHNETPACK_NAMES.get(key, key)
-        if name in TARGETS and TARGETS[name].unit == 'Ha' and key in units:
-            if units[key] not in TO_HARTREE: raise ValueError(f'the database gives {key} in {units[key]!r}, expected one of {", ".join(TO_HARTREE)}')
-            value = value * TO_HARTREE[units[key]]
-        named[name] = value
-    return Frame(where, np.asarray(row.numbers, 'int32'), np.asarray(row.positions, float), named)
+def _database_frames(path:Path, elements:tuple=None)->Iterator:
+    "The rows of an ASE database, which is not written; an error in the place of each row that is damaged"
+    try:
+        with _database(path) as database:
+            length, units = _metadata(database, path)
+            ids, ended = _row_ids(database)
+            for number in ids:
+                where = f'{Path(path).name}:row {number}'
+                try:
+                    row = database.execute(f'SELECT {_ROW} FROM systems WHERE id=?', (number,)).fetchone()
+                    yield _row_frame(row, where, length, units, elements)
+                except MoleculeFileError as error: yield error
+                except Exception as error: # a damaged row ends in errors of many classes
+                    yield MoleculeFileError(where, None, f'the row is damaged ({type(error).__name__}: {error})')
+            if ended: yield MoleculeFileError(path, None, f'rows are lost ({ended})', 'a whole database')
+    except MoleculeFileError as error: yield error
+    except (sqlite3.Error, ValueError, RecursionError, OSError) as error:
+        yield MoleculeFileError(path, None, f'this is not a whole ASE database ({type(error).__name__}: {error})')
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-13
+_ENDINGS = dict(tar=('.tar', '.tar.bz2', '.tar.gz', '.tgz', '.tar.xz'), sdf=('.sdf',), db=('.db',), xyz=('.xyz', '.extxyz'))
+
 def kind_of(source:str|Path)->str:
     "'qm9', 'tar', 'sdf', 'db', 'folder' or 'xyz', by the name; ValueError or FileNotFoundError otherwise"
-    name, path = str(source), Path(source)
-    if name == 'qm9' and not path.exists(): return 'qm9'
-    if not path.exists(): raise FileNotFoundError(f"{path} does not exist; expected 'qm9', a folder, or a file .xyz, .extxyz, .sdf, .db or .tar.bz2")
+    path, name = Path(source), printable(source)
+    known = '.xyz, .extxyz, .sdf, .db, .tar.bz2'
+    if str(source) == 'qm9' and not path.exists(): return 'qm9'
+    if not path.exists(): raise FileNotFoundError(f"{name} does not exist; expected 'qm9', a folder, or a file {known}")
     if path.is_dir(): return 'folder'
-    for kind, endings in dict(tar=('.tar', '.tar.bz2', '.tar.gz', '.tgz', '.tar.xz'), sdf=('.sdf',), db=('.db',), xyz=('.xyz', '.extxyz')).items():
-        if name.lower().endswith(endings): return kind
-    raise ValueError(f"{path}: unknown kind of file; expected .xyz, .extxyz, .sdf, .db, .tar.bz2, a folder, or 'qm9'")
+    if not path.is_file(): raise ValueError(f'{name} is a pipe or a device; expected a file {known}')
+    kind = next((kind for kind, endings in _ENDINGS.items() if path.name.lower().endswith(endings)), None)
+    if kind is None: raise ValueError(f"{name}: unknown kind of file; expected {known}, a folder, or 'qm9'")
+    return kind
+
+# %% ../../nbs/35b_molecule_sources.ipynb #fc0e7e39
+def _is_qm9(frame): # Frame
+    "Whether it is a molecule of QM9 by its name and its index"
+    return frame.name == f'gdb_{frame.values.get("index")}'
+
+def _folder_files(folder:Path)->list:
+    "Every xyz file below a folder but hidden ones, in order; OSError if a folder in it cannot be read"
+    def fail(error): raise error
+    found = []
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [f for f in folders if not f.startswith('.')]
+        found += [Path(place)/n for n in names if not n.startswith('.') and n.lower().endswith(_ENDINGS['xyz'])]
+    return sorted(found)
+
+def _xyz_file(path:Path, elements:tuple=None)->Iterator:
+    "The molecules of an xyz file, which may be one of the files of QM9"
+    try:
+        with open_regular(path) as file:
+            second = file.peek(200)[:200].split(b'\n')[1:2]
+            data = file.read(_LARGEST + 1) if second and second[0].startswith((b'gdb ', b'gdb\t')) else None
+        if data: yield _gdb_frame(data, path, elements)
+        else: yield from file_frames(path, elements)
+    except (MoleculeFileError, OSError) as error: yield error
+
+def _folder_frames(folder:Path, elements:tuple=None)->Iterator:
+    "The molecules of the xyz files in a folder; those of QM9 keep their names, others are named after the path in it"
+    try: paths = _folder_files(folder)
+    except OSError as error: paths, lost = [], error
+    else: lost = None if paths else MoleculeFileError(folder, None, 'the folder holds no .xyz or .extxyz files')
+    if lost: yield lost
+    for path in paths:
+        inside = printable(path.relative_to(folder).as_posix())
+        for frame in _xyz_file(path, elements):
+            yield frame if isinstance(frame, Exception) or _is_qm9(frame) else replace(frame, name=inside + frame.name.removeprefix(printable(path.name)))
+
+# %% ../../nbs/35b_molecule_sources.ipynb #53f2139e
+def _packaged_frames(source, elements=None): # 'qm9'
+    "The molecules of the package qm9pack"
+    data = load_qm9()
+    for k, index in enumerate(data.index.tolist()):
+        values = {name: column[k] for name, column in data.targets.items()}
+        yield Frame(f'gdb_{index}', *data[k], values | dict(index=index))
+
+_READERS = dict(qm9=_packaged_frames, folder=_folder_frames, tar=_tar_frames, sdf=_sdf_frames, db=_database_frames,
+                xyz=_xyz_file)
 
 def molecule_stream(
     source:str|Path,     # 'qm9', or the path of a file or folder
     elements:tuple=None, # atomic numbers that are allowed; None: all
 )->Iterator:             # of Frame, or of the error that stands in its place
-    "The molecules of a source, one at a time"
-    kind = kind_of(source)
-    if kind == 'qm9':
-        data = load_qm9()
-        for k in range(len(data)): yield Frame(f'gdb_{data.index[k]}', *data[k], {name: v[k] for name, v in data.targets.items()} | dict(index=data.index[k]))
-    elif kind == 'folder':
-        paths = sorted(p for p in Path(source).rglob('*') if p.suffix.lower() in ('.xyz', '.extxyz') and p.is_file())
-        if not paths: raise FileNotFoundError(f'{source} holds no .xyz or .extxyz files')
-        for path in paths:
-            inside = path.relative_to(source).as_posix()
-            for frame in file_frames(path, elements): yield frame if isinstance(frame, Exception) else replace(frame, name=inside + frame.name.removeprefix(path.name))
-    else: yield from dict(tar=tar_frames, sdf=sdf_frames, db=database_frames, xyz=file_frames)[kind](Path(source), elements)
+    "The molecules of a source, one at a time; ValueError or FileNotFoundError for what is no source"
+    kind, count = kind_of(source), 0
+    for item in _READERS[kind](source if kind == 'qm9' else Path(source), elements):
+        count += 1
+        yield item
+    if not count: yield MoleculeFileError(source, None, 'there are no molecules', 'at least one')
+
+# %% ../../nbs/35b_molecule_sources.ipynb #377530a9
+_DEBYE_EANG = 4.80320471257 # debye in an elementary charge times an angstrom, CODATA 2018
+_BOHR = _ANGSTROM['bohr']
+_UNITS = { # name in small letters -> kind of quantity, value in the unit of that kind
+    'ha': ('energy', 1.), 'hartree': ('energy', 1.), 'ev': ('energy', 1/HARTREE_EV), 'mev': ('energy', 1e-3/HARTREE_EV),
+    'kcal/mol': ('energy', 1/(HARTREE_EV*EV_KCAL_MOL)), 'kj/mol': ('energy', 1/(HARTREE_EV*EV_KCAL_MOL*4.184)),
+    'd': ('dipole', 1.), 'debye': ('dipole', 1.), 'e*ang': ('dipole', _DEBYE_EANG), 'e ang': ('dipole', _DEBYE_EANG),
+    'e*angstrom': ('dipole', _DEBYE_EANG), 'e a0': ('dipole', _DEBYE_EANG*_BOHR), 'a0^3': ('volume', 1.),
+    'a0 a0 a0': ('volume', 1.), 'bohr^3': ('volume', 1.), 'ang^3': ('volume', _BOHR**-3), 'a0^2': ('area', 1.),
+    'a0 a0': ('area', 1.), 'bohr^2': ('area', 1.), 'ang^2': ('area', _BOHR**-2), 'cal/(mol k)': ('heat capacity', 1.),
+    'cal/mol/k': ('heat capacity', 1.), 'cal/mol k': ('heat capacity', 1.)}
+
+def _factor(given:str, wanted:str)->float|None:
+    "What a value in one unit is multiplied by to be in another; None if one of them is unknown or of another kind"
+    if given.strip().lower() == wanted.strip().lower(): return 1.
+    one, two = _UNITS.get(given.strip().lower()), _UNITS.get(wanted.strip().lower())
+    return one[1] / two[1] if one and two and one[0] == two[0] else None
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-15
-def source_digest(source:str|Path, *more)->str:
-    "16 hex digits of a file's contents, or of the names, sizes and times of a folder's files"
-    path, digest = Path(source), hashlib.sha256(repr(more).encode())
-    if path.is_dir():
-        for p in sorted(path.rglob('*')): digest.update(repr((str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns)).encode())
-    else:
-        for p in (path, Path(f'{path}.csv'), path.parent / 'uncharacterized.txt'):
-            if p.exists():
-                with open(p, 'rb') as f: digest.update(hashlib.file_digest(f, 'sha256').digest())
-    return digest.hexdigest()[:16]
-
-def property_column(frames:list, name:str, source)->np.ndarray:
-    "(molecules,) float64; an error that says who lacks the property and what there is instead"
-    column = np.empty(len(frames))
+def _property_column(frames:list, name:str, unit:str, source)->np.ndarray:
+    "(molecules,) float64 in the unit; ValueError says who lacks the property and what there is instead"
+    column, where = np.empty(len(frames)), printable(source)
     for k, frame in enumerate(frames):
-        if name not in frame.values: raise ValueError(f'{source}: {frame.name} has no property {name!r}, it has {", ".join(map(str, frame.values)) or "none"}')
-        try: column[k] = float(frame.values[name])
-        except (TypeError, ValueError): raise ValueError(f'{source}: {name} of {frame.name} is {frame.values[name]!r}, expected a number') from None
-        if not np.isfinite(column[k]): raise ValueError(f'{source}: {name} of {frame.name} is {column[k]}')
+        if name not in frame.values:
+            there = printable(', '.join(map(str, frame.values))) or 'none'
+            raise ValueError(f'{where}: {frame.name} has no property {printable(repr(name))}, it has {there}')
+        given = frame.units.get(name, unit)
+        factor, what = _factor(given, unit), f'{where}: {printable(name)} of {frame.name} is'
+        if factor is None: raise ValueError(f'{what} in {quoted(given)}, and {quoted(unit)} was asked for')
+        try: column[k] = float(frame.values[name]) * factor
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f'{what} {printable(quoted(str(frame.values[name])))}, expected a number') from None
+        if not np.isfinite(column[k]): raise ValueError(f'{what} {column[k]}, expected a finite number')
     return column
 
-def refuse_copies(molecules:Molecules, source)->None:
+def _refuse_copies(molecules:Molecules, source)->None:
     "ValueError if two molecules have the same elements at the same coordinates, in whatever order"
     seen = {}
     for k in range(len(molecules)):
-        numbers, positions = molecules[k]; rows = np.column_stack([numbers, np.round(positions, 4) + 0.])
-        key = rows[np.lexsort(rows.T)].tobytes()
-        if key in seen: raise ValueError(f'{source}: {molecules.names[k]} is a copy of {molecules.names[seen[key]]}; remove one of the two')
-        seen[key] = k
+        numbers, positions = molecules[k]
+        rows = np.column_stack([numbers, np.round(positions, 4) + 0.])
+        first = seen.setdefault(rows[np.lexsort(rows.T)].tobytes(), k)
+        if first != k:
+            names = molecules.names
+            raise ValueError(f'{printable(source)}: {names[k]} is a copy of {names[first]}; remove one of the two')
+
+# %% ../../nbs/35b_molecule_sources.ipynb #59928da1
+def source_digest(source:str|Path, *more)->str:
+    "16 hex digits of a file's contents, or of the names, sizes and times of a folder's files"
+    path, digest = Path(source), hashlib.sha256(repr((2, *more)).encode()) # 2: of the rules of this page
+    beside = [_uncharacterized_list(path)]
+    if path.is_dir():
+        for p in _folder_files(path):
+            found = p.lstat()
+            digest.update(repr((os.fsencode(p.relative_to(path)), found.st_size, found.st_mtime_ns)).encode())
+    else: beside += [path, *(Path(f'{path}{end}') for end in ('.csv', '-wal') if os.path.exists(f'{path}{end}'))]
+    for p in beside:
+        if p is None: continue
+        with open_regular(p) as file: digest.update(hashlib.file_digest(file, 'sha256').digest())
+    return digest.hexdigest()[:16]
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-16
-def qm9_frames(frames:list, source)->list:
-    "Without the uncharacterised molecules, by index; an error if the list of them is needed and missing"
-    index = [int(f.values['index']) for f in frames]
-    if len(set(index)) < len(index): raise ValueError(f'{source}: index {next(i for k, i in enumerate(sorted(index)) if sorted(index)[k - 1] == i)} is there twice')
-    beside = next((p for p in (Path(source).parent / 'uncharacterized.txt', *Path(source).parent.glob('*ncharacterized*.txt')) if p.exists()), None)
-    drop = uncharacterized(beside) if beside else set()
-    if len(frames) == 133885 and not drop: raise FileNotFoundError(f'{source} holds all 133,885 molecules of QM9; the standard splits leave out 3,054 uncharacterised ones: put their list, uncharacterized.txt, beside it')
-    return [f for i, f in sorted(zip(index, frames), key=lambda pair: pair[0]) if i not in drop]
+def _qm9_order(frames:list, source)->list:
+    "By index, without the uncharacterised molecules; an error if the list of them is needed and missing"
+    name, times = printable(source), Counter(frame.values['index'] for frame in frames)
+    twice = [index for index, count in times.items() if count > 1]
+    if twice: raise ValueError(f'{name}: index {twice[0]} is there twice')
+    beside = _uncharacterized_list(source)
+    if beside is None and len(frames) > 130831:
+        raise FileNotFoundError(f'{name} holds {len(frames):,} molecules of QM9, where the standard splits are of 130,831: '
+                                'put the list of the 3,054 uncharacterised ones, uncharacterized.txt, beside it')
+    drop = _uncharacterized(beside) if beside else set()
+    return sorted((f for f in frames if f.values['index'] not in drop), key=lambda frame: frame.values['index'])
 
+# %% ../../nbs/35b_molecule_sources.ipynb #fc6e1e75
+def _wanted(source, target, unit): # see `load_molecules`
+    "Names of the properties to read; ValueError for one of the user's own without a unit"
+    if unit is None and (target is None or target in TARGETS): return tuple(TARGETS)
+    if target is None or unit is None:
+        shown = printable(repr(target))
+        raise ValueError(f"{printable(source)}: a property of one's own needs its unit, e.g. --unit eV for {shown}")
+    return (target,)
+
+def _read_frames(source, progress): # see `load_molecules`
+    "All molecules of a source; the first error is raised"
+    from tqdm import tqdm
+    quiet = not (progress and sys.stderr.isatty())
+    frames = []
+    for frame in tqdm(molecule_stream(source), f'reading {printable(Path(source).name)}', unit=' molecules', disable=quiet):
+        if isinstance(frame, Exception): raise frame
+        frames.append(frame)
+    return frames
+
+def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of `_wanted`, see `load_molecules`
+    "The molecules with those of the properties that they have, the target among them"
+    if all(map(_is_qm9, frames)):
+        if unit is None: frames = _qm9_order(frames, source)
+        index = np.array([frame.values['index'] for frame in frames])
+    else: index = np.arange(len(frames))
+    molecules = collect(frames)
+    names = [t for t in wanted if t == target or t in frames[0].values]
+    if not names:
+        there = printable(', '.join(map(str, frames[0].values))) or 'no properties'
+        raise ValueError(f'{printable(source)} has none of the targets of QM9; its molecules have {there}')
+    units = {t: unit or TARGETS[t].unit for t in names}
+    targets = {t: _property_column(frames, t, units[t], source) for t in names}
+    return replace(molecules, targets=targets, units=units, index=index)
+
+# %% ../../nbs/35b_molecule_sources.ipynb #2d134afa
 def load_molecules(
     source:str|Path='qm9', # 'qm9' (the package qm9pack), or the path of a file or folder
     target:str=None,       # property to read; None: the twelve targets of QM9
     unit:str=None,         # of a property of the user's own; None: QM9's
     progress:bool=True,    # a bar while reading for the first time
 )->Molecules:              # with targets, units and names
-    "A data set in memory, from the cache if it was read before"
+    "A data set in memory, from the cache if it was read before; ValueError or OSError for the first thing that is wrong"
     if kind_of(source) == 'qm9': return load_qm9()
-    wanted = tuple(TARGETS) if unit is None and (target is None or target in TARGETS) else (target,)
-    if wanted == (None,) or (unit is None and wanted[0] not in TARGETS): raise ValueError(f"{source}: a property of one's own needs its unit, e.g. --unit eV for {target!r}")
-    path = cache_file(f'{Path(source).name}-{source_digest(source, wanted, unit)}.npz')
+    wanted = _wanted(source, target, unit)
+    name = Path(source).name
+    plain = re.sub('[^A-Za-z0-9._-]', '_', name)[:80] # no characters that a file system may refuse
+    path = cache_file(f'{plain}-{source_digest(source, wanted, target, unit, os.fsencode(name))}.npz')
     if path.exists():
         try: return read_cache(path)
         except ValueError as error: print(f'{error}; it is built again', file=sys.stderr)
-    from tqdm import tqdm
-    frames = []
-    for frame in tqdm(molecule_stream(source), desc=f'reading {Path(source).name}', unit=' molecules', disable=not (progress and sys.stderr.isatty())):
-        if isinstance(frame, Exception): raise frame
-        frames.append(frame)
-    if frames and all('index' in f.values for f in frames) and unit is None: frames = qm9_frames(frames, source)
-    molecules = collect(frames)
-    if len(wanted) > 1: wanted = tuple(t for t in wanted if t == target or (frames and t in frames[0].values))
-    if not wanted: raise ValueError(f'{source} has none of the targets of QM9; its molecules have {", ".join(map(str, frames[0].values)) or "no properties"}')
-    molecules = replace(molecules, targets={t: property_column(frames, t, source) for t in wanted}, units={t: unit or TARGETS[t].unit for t in wanted},
-                        index=np.array([int(f.values.get('index', k)) for k, f in enumerate(frames)]))
-    refuse_copies(molecules, source)
+    molecules = _with_targets(_read_frames(source, progress), wanted, target, unit, source)
+    _refuse_copies(molecules, source)
     write_cache(path, molecules)
     return molecules
