@@ -7,10 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['MoleculeModelConfig', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt', 'SetReadout', 'AtomTransformer',
-           'MoleculeModel', 'pack']
+           'pack', 'partition', 'inference_batches', 'MoleculeModel']
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-4
-from dataclasses import dataclass
+# %% ../../nbs/32_molecule_model.ipynb #9ea73cf5
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from flax import nnx
 from ..harmonics.arrays import contract
 from ..harmonics.grid import Grid
 from ..harmonics.rows import to_rows
+from .qm9 import Molecules
 from .sphere import ELEMENTS, coulomb_coefficients, molecule_coefficients, neighbour_table
 from ..nn.activation import modulus
 from ..nn.block import ConvBlock, ResidualBlock
@@ -28,16 +30,36 @@ from ..nn.network import ACTIVATIONS
 from ..nn.normalization import SpectralBatchNorm
 from ..nn.pooling import SpatialPooling
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-7
+# %% ../../nbs/32_molecule_model.ipynb #42282bd8
+_CHOICES = dict(
+    representation=('bumps', 'coulomb'), activation=tuple(ACTIVATIONS), pooling=('spectral', 'spatial'),
+    grid=('poles', 'gauss'), aggregation=('sum', 'max'), weights=('element', 'displacement', 'square'),
+)
+
+def _check_model(c): # MoleculeModelConfig; ValueError names the field
+    def wrong(text): raise ValueError(f'MoleculeModelConfig: {text}')
+    if len(c.layers) < 2: wrong(f'needs at least two layers, got {c.layers}')
+    if any(n < 4 or n % 2 or wide < 1 for n, wide in c.layers):
+        wrong(f'layers are (even resolution of at least 4, channels), got {c.layers}')
+    for name, known in _CHOICES.items():
+        if getattr(c, name) not in known:
+            wrong(f'{name} must be {" or ".join(map(repr, known))}, got {getattr(c, name)!r}')
+    if c.aggregation == 'max' and c.weights != 'element':
+        wrong(f"aggregation 'max' goes with weights 'element', got {c.weights!r}")
+    if c.pooling == 'spatial' and c.grid != 'poles': wrong(f"pooling 'spatial' needs the grid 'poles', got {c.grid!r}")
+    if c.attention and c.hidden % 4: wrong(f'four heads need a width that four divides, got hidden {c.hidden}')
+    if c.oversampling < 1: wrong(f'oversampling must be at least 1, got {c.oversampling}')
+
+# %% ../../nbs/32_molecule_model.ipynb #16a36851
 @dataclass(frozen=True)
 class MoleculeModelConfig:
-    "What a molecule model is made of"
-    layers: tuple = ((32, 64), (32, 64), (16, 128), (16, 128), (8, 256), (8, 256)) # (resolution, channels): first a convolutional block, then residual blocks
+    "What a molecule model is made of; of its layers the first is a convolutional block, the rest are residual blocks"
+    layers: tuple = ((32, 64), (32, 64), (16, 128), (16, 128), (8, 256), (8, 256)) # (resolution, channels)
     grid: str = 'poles'         # 'poles': the paper's n x n | 'gauss': n/2 rings of n samples
     oversampling: float = 1.    # refinement of the grids on which activations act; degrees stay
     elements: tuple = ELEMENTS  # atomic numbers that have channels
     powers: tuple = (2, 6)      # powers of the distance in the input
-    representation: str = 'bumps' # 'bumps': the paper's | 'coulomb': the potential on a sphere around each atom (Cohen et al. 2018), for comparison; powers do not matter then
+    representation: str = 'bumps' # the paper's | 'coulomb': spheres of Cohen et al. 2018, where powers do not matter
     activation: str = 'phase_collapse' # | 'gated' | 'magnitude': the comparisons of Table 6
     pooling: str = 'spectral'   # | 'spatial', of 2 x 2 samples, on grids 'poles' only
     filter_params: int = None   # support points of localised filters; None: a value for each degree
@@ -50,14 +72,7 @@ class MoleculeModelConfig:
     def __post_init__(self):
         object.__setattr__(self, 'layers', tuple(tuple(layer) for layer in self.layers))
         for name in ('elements', 'powers'): object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.layers) < 2: raise ValueError(f'MoleculeModelConfig: needs at least two layers, got {self.layers}')
-        if any(n < 4 or n % 2 or c < 1 for n, c in self.layers): raise ValueError(f'MoleculeModelConfig: layers are (even resolution of at least 4, channels), got {self.layers}')
-        for name, known in (('representation', ('bumps', 'coulomb')), ('activation', tuple(ACTIVATIONS)), ('pooling', ('spectral', 'spatial')), ('grid', ('poles', 'gauss')), ('aggregation', ('sum', 'max')), ('weights', ('element', 'displacement', 'square'))):
-            if getattr(self, name) not in known: raise ValueError(f'MoleculeModelConfig: {name} must be {" or ".join(map(repr, known))}, got {getattr(self, name)!r}')
-        if self.aggregation == 'max' and self.weights != 'element': raise ValueError(f"MoleculeModelConfig: aggregation 'max' goes with weights 'element', got {self.weights!r}")
-        if self.pooling == 'spatial' and self.grid != 'poles': raise ValueError(f"MoleculeModelConfig: pooling 'spatial' needs the grid 'poles', got {self.grid!r}")
-        if self.attention and self.hidden % 4: raise ValueError(f'MoleculeModelConfig: four heads need a width that four divides, got hidden {self.hidden}')
-        if self.oversampling < 1: raise ValueError(f'MoleculeModelConfig: oversampling must be at least 1, got {self.oversampling}')
+        _check_model(self)
 
     @property
     def inputs(self)->int:
@@ -67,29 +82,44 @@ class MoleculeModelConfig:
     def grid_for(self, n:int)->Grid:
         "The grid of a layer of resolution n"
         rows = int(np.ceil(self.oversampling * (n if self.grid == 'poles' else n // 2)))
-        return Grid(rows + rows % 2, rows + rows % 2, 'poles') if self.grid == 'poles' else Grid(rows, 2 * rows, 'gauss')
+        if self.grid == 'gauss': return Grid(rows, 2 * rows, 'gauss')
+        return Grid(rows + rows % 2, rows + rows % 2, 'poles')
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-10
+# %% ../../nbs/32_molecule_model.ipynb #d048dc01
+def _pooling(config, n, m): # resolutions before and after -> module or None
+    "Averages of 2 x 2 samples, where the resolution falls and the description asks for them"
+    wanted = config.pooling == 'spatial' and m < n
+    return SpatialPooling(config.grid_for(n), n//2 - 1, (0, 1)) if wanted else None
+
+def _block(config, n, m, out, channels, wide, options): # resolutions and channels before and after, spins that leave
+    params = config.filter_params and min(config.filter_params, m//2)
+    grids, degrees = (config.grid_for(n), config.grid_for(m)), (n//2 - 1, m//2 - 1)
+    return ResidualBlock(*grids, (0, 1), out, channels, wide, *degrees, params, **options)
+
+# %% ../../nbs/32_molecule_model.ipynb #68760768
 class Encoder(nnx.Module):
     "Spherical CNN of one atom: input rows to a vector, appendix A.1.1 of the paper"
     def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
         (n, channels), *rest = config.layers
-        spins = (0, 1)
         options = dict(activation=ACTIVATIONS[config.activation], momentum=config.momentum, rngs=rngs)
+        first = config.grid_for(n), n//2 - 1, (0,), (0, 1), config.inputs, channels, config.filter_params
         self.normalize = SpectralBatchNorm((0,), config.inputs, config.momentum, affine=False)
-        self.first = ConvBlock(config.grid_for(n), n//2 - 1, (0,), spins, config.inputs, channels, config.filter_params, **options)
+        self.first = ConvBlock(*first, **options)
         blocks, pools = [], []
         for k, (m, wide) in enumerate(rest):
-            out = (0,) if k == len(rest) - 1 else spins
-            params = config.filter_params and min(config.filter_params, m//2)
-            pools.append(SpatialPooling(config.grid_for(n), n//2 - 1, spins) if config.pooling == 'spatial' and m < n else None)
-            blocks.append(ResidualBlock(config.grid_for(n), config.grid_for(m), spins, out, channels, wide, n//2 - 1, m//2 - 1, params, **options))
+            out = (0,) if k == len(rest) - 1 else (0, 1)
+            pools.append(_pooling(config, n, m))
+            blocks.append(_block(config, n, m, out, channels, wide, options))
             n, channels = m, wide
         self.blocks, self.pools = nnx.List(blocks), nnx.List(pools)
         self.area = tuple((config.grid_for(n).weights / (4*np.pi)).tolist())
 
-    def __call__(self, x:jax.Array, mask:jax.Array)->jax.Array:
-        "Rows (row, atoms, 1, 1, input channels) of real functions to (atoms, channels) real; mask (atoms,) is False for padding"
+    def __call__(
+        self,
+        x:jax.Array,    # rows (row, atoms, 1, 1, input channels) of real functions
+        mask:jax.Array, # (atoms,) False for padding
+    )->jax.Array:       # (atoms, channels) real
+        "The vector of each atom: the magnitude of the last spin 0 functions, averaged over the sphere"
         x = self.first.rows(self.normalize.rows(x, mask), mask)
         for pool, block in zip(self.pools, self.blocks):
             if pool is not None: x = pool.rows(x)
@@ -98,13 +128,20 @@ class Encoder(nnx.Module):
         size = modulus(y)[..., 0, :]
         return contract('i,jiac->ac', np.array(self.area, size.dtype), size)
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-12
-def molecule_sum(x:jax.Array, batch:dict)->jax.Array: # (atoms, k) -> (molecules, k)
-    "Sum over the atoms of each molecule of a batch of `pack`"
-    return jax.ops.segment_sum(jnp.where(batch['atom_mask'][:, None], x, 0), batch['segments'], batch['molecule_mask'].shape[0])
+# %% ../../nbs/32_molecule_model.ipynb #c53b8f13
+def molecule_sum(
+    x:jax.Array, # (atoms, k)
+    batch:dict,  # of `pack`
+)->jax.Array:    # (molecules, k)
+    "Sum over the atoms of each molecule"
+    x = jnp.where(batch['atom_mask'][:, None], x, 0)
+    return jax.ops.segment_sum(x, batch['segments'], batch['molecule_mask'].shape[0])
 
-def displacements(batch:dict, elements:tuple)->jax.Array: # (atoms, 3) angstrom
-    "Of each atom from the centre of mass of its molecule"
+def displacements(
+    batch:dict,     # of `pack`
+    elements:tuple, # atomic numbers
+)->jax.Array:       # (atoms, 3) angstrom
+    "From the centre of mass of its molecule to each atom"
     mass = (batch['numbers'][:, None] == np.array(elements)) @ atomic_masses[list(elements)].astype('float32')
     mass = jnp.where(batch['atom_mask'], mass, 0)[:, None]
     centre = molecule_sum(mass * batch['positions'], batch) / jnp.maximum(molecule_sum(mass, batch), 1)
@@ -114,48 +151,61 @@ def safe_sqrt(x:jax.Array)->jax.Array:
     "Square root with derivative 0 at 0"
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-14
+# %% ../../nbs/32_molecule_model.ipynb #0d249076
+def _collected(h, batch, readout): # (atoms, hidden), batch of `pack`, with fields elements, weights, aggregation
+    "The vector s of each molecule, (molecules, hidden)"
+    if readout.aggregation == 'max': return _largest(h, batch)
+    if readout.weights == 'element': return molecule_sum(h, batch) / 4
+    d = displacements(batch, readout.elements)
+    if readout.weights == 'square': return molecule_sum(h * (d**2).sum(-1, keepdims=True), batch) / 64
+    parts = molecule_sum((h[:, None] * d[:, :, None]).reshape(len(h), -1), batch)
+    return safe_sqrt((parts.reshape(-1, 3, h.shape[-1])**2).sum(1)) / 4
+
+def _largest(h, batch): # (atoms, hidden) -> (molecules, hidden), zero where there is no molecule
+    h = jnp.where(batch['atom_mask'][:, None], h, -jnp.inf)
+    largest = jax.ops.segment_max(h, batch['segments'], batch['molecule_mask'].shape[0])
+    return jnp.where(batch['molecule_mask'][:, None], largest, 0)
+
+# %% ../../nbs/32_molecule_model.ipynb #c9817530
 class SetReadout(nnx.Module):
-    "Set of atom vectors to one number for each molecule: DeepSets or PointNet, with the weights that the target asks for"
+    "Set of atom vectors to one number for each molecule, Eqs. (1) and (2) of notebook 32"
     def __init__(self, features:int, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
-        self.elements, self.weights, self.aggregation, hidden = config.elements, config.weights, config.aggregation, config.hidden
-        self.kind = nnx.Param(jax.random.normal(rngs.params(), (len(self.elements), hidden)) * .5)
-        self.weight = nnx.Param(1 + .1*jax.random.normal(rngs.params(), (len(self.elements), hidden))) if self.weights == 'element' else None
+        self.elements, self.weights, self.aggregation = config.elements, config.weights, config.aggregation
+        table, hidden, zeros = (len(config.elements), config.hidden), config.hidden, nnx.initializers.zeros
+        self.kind = nnx.Param(jax.random.normal(rngs.params(), table) * .5)
+        by_element = config.weights == 'element'
+        self.weight = nnx.Param(1 + .1*jax.random.normal(rngs.params(), table)) if by_element else None
         self.inner = nnx.Linear(features, hidden, rngs=rngs)
         self.inner2 = nnx.Linear(hidden, hidden, rngs=rngs)
         self.outer = nnx.Linear(hidden, hidden, rngs=rngs)
-        self.last = nnx.Linear(hidden, 1, kernel_init=nnx.initializers.zeros, rngs=rngs)
-        self.direct = nnx.Linear(hidden, 1, use_bias=False, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        self.last = nnx.Linear(hidden, 1, kernel_init=zeros, rngs=rngs)
+        self.direct = nnx.Linear(hidden, 1, use_bias=False, kernel_init=zeros, rngs=rngs)
 
-    def __call__(self, vectors:jax.Array, batch:dict)->jax.Array:
-        "(atoms, features) and a batch of `pack`; (molecules,) out"
+    def __call__(
+        self,
+        vectors:jax.Array, # (atoms, features)
+        batch:dict,        # of `pack`
+    )->jax.Array:          # (molecules,)
+        "A number for each molecule"
         kinds = (batch['numbers'][:, None] == np.array(self.elements)).argmax(1)
-        h = self.inner2(nnx.silu(self.inner(vectors) + self.kind[...][kinds]))
-        h = self.collected(h if self.weights != 'element' else nnx.silu(h) * self.weight[...][kinds], batch)
-        return (self.last(nnx.silu(self.outer(h))) + self.direct(h))[:, 0]
+        phi = self.inner2(nnx.silu(self.inner(vectors) + self.kind[...][kinds]))
+        if self.weights == 'element': phi = nnx.silu(phi) * self.weight[...][kinds]
+        s = _collected(phi, batch, self)
+        return (self.last(nnx.silu(self.outer(s))) + self.direct(s))[:, 0]
 
-    def collected(self, h:jax.Array, batch:dict)->jax.Array:
-        "(atoms, hidden) to (molecules, hidden)"
-        if self.aggregation == 'max':
-            largest = jax.ops.segment_max(jnp.where(batch['atom_mask'][:, None], h, -jnp.inf), batch['segments'], batch['molecule_mask'].shape[0])
-            return jnp.where(batch['molecule_mask'][:, None], largest, 0)
-        if self.weights == 'element': return molecule_sum(h, batch) / 4
-        d = displacements(batch, self.elements)
-        if self.weights == 'square': return molecule_sum(h * (d**2).sum(-1, keepdims=True), batch) / 64
-        moments = molecule_sum((h[:, None] * d[:, :, None]).reshape(len(h), -1), batch).reshape(-1, 3, h.shape[-1])
-        return safe_sqrt((moments**2).sum(1)) / 4
-
-# %% ../../nbs/32_molecule_model.ipynb #cell-16
+# %% ../../nbs/32_molecule_model.ipynb #8fcbcda8
 class AtomTransformer(nnx.Module):
     "Self-attention among the atoms of each molecule, section 5.1.2 of the paper"
     def __init__(self, features:int, width:int, layers:int=4, heads:int=4, *, rngs:nnx.Rngs):
         self.enter = nnx.Linear(features, width, rngs=rngs)
-        attend = lambda: nnx.MultiHeadAttention(heads, width, decode=False, rngs=rngs)
-        dense = lambda: nnx.Sequential(nnx.LayerNorm(width, rngs=rngs), nnx.Linear(width, 2*width, rngs=rngs), nnx.silu, nnx.Linear(2*width, width, rngs=rngs))
-        self.layers = nnx.List([nnx.List([nnx.LayerNorm(width, rngs=rngs), attend(), dense()]) for _ in range(layers)])
+        self.layers = nnx.List([nnx.List(_attention_layer(width, heads, rngs)) for _ in range(layers)])
 
-    def __call__(self, vectors:jax.Array, batch:dict)->jax.Array:
-        "(atoms, features) to (atoms, width)"
+    def __call__(
+        self,
+        vectors:jax.Array, # (atoms, features)
+        batch:dict,        # of `pack`
+    )->jax.Array:          # (atoms, width)
+        "Vectors that have seen the other atoms of their molecule"
         same = (batch['segments'][:, None] == batch['segments']) & batch['atom_mask']
         h = self.enter(vectors)
         for norm, attend, dense in self.layers:
@@ -163,25 +213,13 @@ class AtomTransformer(nnx.Module):
             h = h + dense(h)
         return h
 
-# %% ../../nbs/32_molecule_model.ipynb #cell-17
-class MoleculeModel(nnx.Module):
-    "Molecules to one number each (standardised; the run adds units back), section 5.1.2 of the paper"
-    def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
-        self.config = config
-        self.encoder = Encoder(config, rngs=rngs)
-        features = config.layers[-1][1]
-        self.attention = AtomTransformer(features, config.hidden, config.attention, rngs=rngs) if config.attention else None
-        self.readout = SetReadout(config.hidden if config.attention else features, config, rngs=rngs)
+def _attention_layer(width, heads, rngs): # -> norm, attention, dense layers
+    attend = nnx.MultiHeadAttention(heads, width, decode=False, rngs=rngs)
+    wide, narrow = nnx.Linear(width, 2*width, rngs=rngs), nnx.Linear(2*width, width, rngs=rngs)
+    dense = nnx.Sequential(nnx.LayerNorm(width, rngs=rngs), wide, nnx.silu, narrow)
+    return nnx.LayerNorm(width, rngs=rngs), attend, dense
 
-    def __call__(self, batch:dict)->jax.Array:
-        "A batch of `pack`; (molecules,) out, meaningless where molecule_mask is False"
-        c = self.config
-        atoms, lmax = (batch['numbers'], batch['positions'], batch['neighbours'], batch['valid']), c.layers[0][0]//2 - 1
-        coefficients = coulomb_coefficients(*atoms, lmax, c.elements) if c.representation == 'coulomb' else molecule_coefficients(*atoms, lmax, c.elements, c.powers)
-        vectors = self.encoder(to_rows(coefficients)[..., :1, :], batch['atom_mask'])
-        return self.readout(vectors if self.attention is None else self.attention(vectors, batch), batch)
-
-# %% ../../nbs/32_molecule_model.ipynb #cell-19
+# %% ../../nbs/32_molecule_model.ipynb #4d1d9dcd
 def pack(
     molecules:list,   # pairs (numbers (n,), positions (n, 3) angstrom)
     atoms:int,        # length of the atom axis
@@ -189,15 +227,78 @@ def pack(
     neighbours:int=29,# largest molecule
     target:np.ndarray=None, # (molecules,) standardised
 )->dict:              # NumPy arrays of fixed shapes
-    "Molecules one after the other on a flat atom axis"
+    "Molecules one after the other on a flat atom axis; ValueError if they do not fit"
     counts = np.array([len(numbers) for numbers, _ in molecules], int)
-    total = counts.sum()
-    if total > atoms or len(counts) > size: raise ValueError(f'pack: {len(counts)} molecules with {total} atoms do not fit in {size} places and {atoms} atoms')
+    n, total = len(counts), counts.sum()
+    if total > atoms or n > size:
+        raise ValueError(f'pack: {n} molecules with {total} atoms do not fit in {size} places and {atoms} atoms')
     place, valid = neighbour_table(counts, neighbours)
-    rest = atoms - total
-    fill = lambda x, dtype: np.concatenate([np.asarray(x, dtype), np.zeros((rest, *np.shape(x)[1:]), dtype)])
-    batch = dict(items=np.int32(len(counts)), numbers=fill(np.concatenate([n for n, _ in molecules]), 'int32'), positions=fill(np.concatenate([p for _, p in molecules]), 'float32'),
-                 neighbours=fill(place, 'int32'), valid=fill(valid, bool), segments=fill(np.repeat(np.arange(len(counts)), counts), 'int32'),
-                 atom_mask=np.arange(atoms) < total, molecule_mask=np.arange(size) < len(counts))
-    if target is not None: batch['target'] = np.concatenate([target, np.zeros(size - len(counts))]).astype('float32')
-    return batch
+    numbers = np.concatenate([z for z, _ in molecules])
+    positions = np.concatenate([x - np.mean(x, 0) for _, x in molecules])
+    segments = np.repeat(np.arange(n), counts)
+    columns = dict(numbers=numbers, positions=positions, neighbours=place, valid=valid, segments=segments)
+    batch = {name: _filled(x, atoms, _KINDS[name]) for name, x in columns.items()}
+    batch |= dict(items=np.int32(n), atom_mask=np.arange(atoms) < total, molecule_mask=np.arange(size) < n)
+    return batch if target is None else batch | dict(target=_filled(target, size, 'float32'))
+
+_KINDS = dict(numbers='int32', positions='float32', neighbours='int32', valid='bool', segments='int32')
+
+def _filled(x, length, kind): # array (n, ...), length, type -> (length, ...), zero behind the first n
+    filled = np.zeros((length, *np.shape(x)[1:]), kind)
+    filled[:len(x)] = x
+    return filled
+
+# %% ../../nbs/32_molecule_model.ipynb #458262f5
+def partition(
+    counts:np.ndarray, # (molecules,) atoms in each
+    atoms:int,         # length of the atom axis
+    size:int,          # places for molecules
+)->list:               # arrays of places, in order
+    "Consecutive molecules to batches that fit; ValueError for a molecule that is larger than a batch"
+    groups, begin, total = [], 0, 0
+    for k, n in enumerate(counts):
+        if n > atoms: raise ValueError(f'molecule {k} has {n} atoms, more than a batch holds ({atoms})')
+        if total + n > atoms or k - begin == size:
+            groups.append(np.arange(begin, k))
+            begin, total = k, 0
+        total += n
+    return groups + [np.arange(begin, len(counts))] if len(counts) else groups
+
+def inference_batches(
+    molecules:Molecules, # any number, of any size
+    atoms:int,           # length of the atom axis where the molecules are small
+    size:int,            # places for molecules
+)->Iterator:             # (places of the molecules in the batch, batch of `pack`)
+    "Molecules to batches of few shapes: one for each power of two, from 32 atoms, up to the largest molecule"
+    classes = np.array([max(32, 1 << int(n - 1).bit_length()) for n in molecules.counts], int)
+    for largest in np.unique(classes).tolist():
+        places = np.flatnonzero(classes == largest)
+        room, seats = (largest, 1) if len(molecules) == 1 else (max(atoms, largest), size)
+        for group in partition(molecules.counts[places], room, seats):
+            chosen = places[group]
+            yield chosen, pack([molecules[i] for i in chosen], room, seats, largest)
+
+# %% ../../nbs/32_molecule_model.ipynb #211a95ad
+class MoleculeModel(nnx.Module):
+    "Molecules to one number each (standardised; the run adds units back), section 5.1.2 of the paper"
+    def __init__(self, config:MoleculeModelConfig, *, rngs:nnx.Rngs):
+        self.config = config
+        self.encoder = Encoder(config, rngs=rngs)
+        features = config.layers[-1][1]
+        layers, wide = config.attention, config.hidden
+        self.attention = AtomTransformer(features, wide, layers, rngs=rngs) if layers else None
+        self.readout = SetReadout(wide if layers else features, config, rngs=rngs)
+
+    def __call__(
+        self,
+        batch:dict, # of `pack`
+    )->jax.Array:   # (molecules,), meaningless where molecule_mask is False
+        "A number for each molecule of the batch"
+        coefficients = _input_functions(self.config, batch)
+        vectors = self.encoder(to_rows(coefficients)[..., :1, :], batch['atom_mask'])
+        return self.readout(vectors if self.attention is None else self.attention(vectors, batch), batch)
+
+def _input_functions(config, batch): # -> coefficients of the functions of notebook 30
+    atoms, lmax = [batch[k] for k in ('numbers', 'positions', 'neighbours', 'valid')], config.layers[0][0]//2 - 1
+    if config.representation == 'coulomb': return coulomb_coefficients(*atoms, lmax, config.elements)
+    return molecule_coefficients(*atoms, lmax, config.elements, config.powers)
