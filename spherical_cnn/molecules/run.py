@@ -7,10 +7,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LARGEST', 'PAPER_LAYERS', 'PRESETS', 'READOUTS', 'MIGRATIONS', 'RunConfig', 'preset', 'config_from_dict', 'partition',
-           'turned', 'training_batches', 'check_molecules', 'molecule_facts', 'range_warnings', 'fitted_scaling',
-           'training_set', 'data_record', 'absolute_loss', 'predict_standardised', 'refined', 'check_elements', 'Run',
-           'train_run', 'load_run', 'molecule_sections', 'write_molecule_card', 'GapRun', 'load_pretrained', 'open_run',
-           'errors', 'evaluate_run', 'evaluation_scores']
+           'turned', 'turn_molecules', 'mirror_molecules', 'shuffle_atoms', 'training_batches', 'check_molecules',
+           'molecule_facts', 'range_warnings', 'fitted_scaling', 'training_set', 'data_record', 'absolute_loss',
+           'predict_standardised', 'refined', 'check_elements', 'Run', 'train_run', 'load_run', 'molecule_sections',
+           'write_molecule_card', 'GapRun', 'load_pretrained', 'open_run', 'errors', 'evaluate_run',
+           'evaluation_scores']
 
 # %% ../../nbs/33_molecule_training.ipynb #690e6e2c
 import json
@@ -155,6 +156,24 @@ def turned(
     q = q*np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None] # uniform over the orthogonal group
     if not mirrored: q = q*np.linalg.det(q)[:, None, None]
     return np.einsum('aij,aj->ai', q[segments], positions).astype(positions.dtype)
+
+# %% ../../nbs/33_molecule_training.ipynb #cceb3f4f
+def turn_molecules(
+    molecules:Molecules,
+    rng:np.random.Generator,
+)->Molecules:
+    "Every molecule rotated at random about the origin"
+    positions = turned(molecules.positions, molecules.owner(), len(molecules), rng, False)
+    return replace(molecules, positions=positions)
+
+def mirror_molecules(molecules:Molecules, rng:np.random.Generator)->Molecules:
+    "Every molecule reflected, and rotated at random about the origin"
+    return turn_molecules(replace(molecules, positions=-molecules.positions), rng)
+
+def shuffle_atoms(molecules:Molecules, rng:np.random.Generator)->Molecules:
+    "The atoms of every molecule in a random order"
+    order = np.lexsort((rng.random(len(molecules.numbers)), molecules.owner()))
+    return replace(molecules, numbers=molecules.numbers[order], positions=molecules.positions[order])
 
 # %% ../../nbs/33_molecule_training.ipynb #8cbf0b7d
 def training_batches(
