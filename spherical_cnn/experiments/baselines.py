@@ -8,30 +8,32 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['WIDTHS', 'RIDGES', 'coulomb_matrix', 'manhattan', 'cross_validate', 'CoulombKernelRidge']
 
-# %% ../../nbs/36_molecule_baselines.ipynb #cell-4
+# %% ../../nbs/36_molecule_baselines.ipynb #bb7c5564
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..molecules.qm9 import Molecules
+from ..molecules.run import LARGEST
 
-# %% ../../nbs/36_molecule_baselines.ipynb #cell-7
+# %% ../../nbs/36_molecule_baselines.ipynb #8eead204
 def coulomb_matrix(
     numbers:np.ndarray,   # (n,) atomic numbers
     positions:np.ndarray, # (n, 3) angstrom
-    size:int=29,          # atoms of the largest molecule
+    size:int=LARGEST,     # atoms of the largest molecule
 )->np.ndarray:            # (size (size+1) / 2,) float64
     "Upper triangle of the Coulomb matrix with rows sorted by norm, largest first (Rupp et al. 2012)"
     z = np.asarray(numbers, float)
     if len(z) > size: raise ValueError(f'coulomb_matrix: {len(z)} atoms do not fit in size {size}')
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1) + np.eye(len(z))
-    M = np.where(np.eye(len(z), dtype=bool), .5 * z**2.4, z[:, None] * z / distance)
+    M = np.where(np.eye(len(z), dtype=bool), .5*z**2.4, z[:, None]*z/distance)
     order = np.argsort(-np.linalg.norm(M, axis=1), kind='stable')
-    full = np.zeros((size, size)); full[:len(z), :len(z)] = M[np.ix_(order, order)]
+    full = np.zeros((size, size))
+    full[:len(z), :len(z)] = M[np.ix_(order, order)]
     return full[np.triu_indices(size)]
 
-# %% ../../nbs/36_molecule_baselines.ipynb #cell-9
+# %% ../../nbs/36_molecule_baselines.ipynb #874f46fd
 def manhattan(
     a:np.ndarray, # (n, d)
     b:np.ndarray, # (k, d)
@@ -39,10 +41,12 @@ def manhattan(
 )->np.ndarray:    # (n, k) float64
     "City-block distances"
     from scipy.spatial.distance import cdist
-    blocks = np.array_split(np.arange(len(a)), max(1, min(threads * 4, len(a))))
-    with ThreadPoolExecutor(threads) as pool: return np.concatenate(list(pool.map(lambda rows: cdist(a[rows], b, 'cityblock'), blocks)))
+    blocks = np.array_split(np.arange(len(a)), max(1, min(threads*4, len(a))))
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(lambda rows: cdist(a[rows], b, 'cityblock'), blocks)))
 
-WIDTHS, RIDGES = 2.**np.arange(-2, 8), 10.**np.arange(-10, 0)       # widths in units of the median distance
+# %% ../../nbs/36_molecule_baselines.ipynb #d3fe8293
+WIDTHS, RIDGES = 2.**np.arange(-2, 8), 10.**np.arange(-10, 0) # widths in units of the median distance
 
 def cross_validate(
     distance:np.ndarray, # (n, n) between training molecules
@@ -51,20 +55,20 @@ def cross_validate(
 )->tuple[float, float, float]: # width in units of the median distance, ridge, mean absolute error
     "Best width and ridge of a Laplacian kernel by k-fold cross-validation"
     from sklearn.model_selection import KFold
-    splits, median, rows = list(KFold(folds, shuffle=True, random_state=0).split(y)), np.median(distance), []
+    splits = list(KFold(folds, shuffle=True, random_state=0).split(y))
+    median, rows = np.median(distance), []
     for width in WIDTHS:
-        kernel = np.exp(-distance / (width * median))
-        errors = np.zeros(len(RIDGES))
+        kernel, errors = np.exp(-distance/(width*median)), np.zeros(len(RIDGES))
         for fit, held in splits:
-            value, vector = np.linalg.eigh(kernel[np.ix_(fit, fit)])          # one decomposition serves every ridge
+            value, vector = np.linalg.eigh(kernel[np.ix_(fit, fit)]) # one decomposition serves every ridge
             mean = y[fit].mean()
-            weights = vector @ ((vector.T @ (y[fit] - mean))[:, None] / (value[:, None] + RIDGES))
+            weights = vector @ ((vector.T @ (y[fit] - mean))[:, None]/(value[:, None] + RIDGES))
             errors += abs(kernel[np.ix_(held, fit)] @ weights + mean - y[held, None]).sum(0)
-        rows += [(error / len(y), width, ridge) for error, ridge in zip(errors, RIDGES)]
+        rows += [(error/len(y), width, ridge) for error, ridge in zip(errors, RIDGES)]
     error, width, ridge = min(rows)
     return float(width), float(ridge), float(error)
 
-# %% ../../nbs/36_molecule_baselines.ipynb #cell-10
+# %% ../../nbs/36_molecule_baselines.ipynb #864471f3
 @dataclass
 class CoulombKernelRidge:
     "Kernel ridge regression on sorted Coulomb matrices with a Laplacian kernel"
@@ -80,14 +84,18 @@ class CoulombKernelRidge:
     def fit(cls, molecules:Molecules, y:np.ndarray, subset:int=1000, seed:int=0)->CoulombKernelRidge:
         "Width and ridge by 5-fold cross-validation on a random subset, then all molecules; scikit-learn solves"
         from sklearn.kernel_ridge import KernelRidge
-        x = np.stack([coulomb_matrix(*molecules[i]) for i in range(len(molecules))])
+        x = _features(molecules)
         some = np.random.default_rng(seed).permutation(len(x))[:subset]
-        small = manhattan(x[some], x[some]); width, ridge, error = cross_validate(small, y[some]); median = float(np.median(small))
-        distance = manhattan(x, x)
-        model = KernelRidge(alpha=ridge, kernel='precomputed').fit(np.exp(-distance / (width * median)), y - y.mean())
-        return cls(x, model.dual_coef_, width * median, median, ridge, float(y.mean()), error)
+        small = manhattan(x[some], x[some])
+        width, ridge, error = cross_validate(small, y[some])
+        median = float(np.median(small))
+        kernel = np.exp(-manhattan(x, x)/(width*median))
+        model = KernelRidge(alpha=ridge, kernel='precomputed').fit(kernel, y - y.mean())
+        return cls(x, model.dual_coef_, width*median, median, ridge, float(y.mean()), error)
 
     def predict(self, molecules:Molecules)->np.ndarray: # (molecules,) in the unit of y
         "Predictions"
-        x = np.stack([coulomb_matrix(*molecules[i]) for i in range(len(molecules))])
-        return np.exp(-manhattan(x, self.features) / self.width) @ self.weights + self.mean
+        return np.exp(-manhattan(_features(molecules), self.features)/self.width) @ self.weights + self.mean
+
+def _features(molecules): # Molecules -> (molecules, d)
+    return np.stack([coulomb_matrix(*molecules[i]) for i in range(len(molecules))])
