@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LARGEST', 'PAPER_LAYERS', 'PRESETS', 'READOUTS', 'MIGRATIONS', 'RunConfig', 'preset', 'config_from_dict', 'partition',
-           'turned', 'turn_molecules', 'mirror_molecules', 'shuffle_atoms', 'training_batches', 'check_molecules',
+__all__ = ['LARGEST', 'PAPER_LAYERS', 'PRESETS', 'READOUTS', 'MIGRATIONS', 'RunConfig', 'preset', 'config_from_dict', 'turned',
+           'turn_molecules', 'mirror_molecules', 'shuffle_atoms', 'training_batches', 'check_molecules',
            'molecule_facts', 'range_warnings', 'fitted_scaling', 'training_set', 'data_record', 'absolute_loss',
            'predict_standardised', 'refined', 'check_elements', 'Run', 'train_run', 'load_run', 'molecule_sections',
            'write_molecule_card', 'GapRun', 'load_pretrained', 'open_run', 'errors', 'evaluate_run',
            'evaluation_scores']
 
-# %% ../../nbs/33_molecule_training.ipynb #690e6e2c
+# %% ../../nbs/33_molecule_training.ipynb #6a631806
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from flax import nnx
 
-from .model import MoleculeModel, MoleculeModelConfig, pack
+from .model import MoleculeModel, MoleculeModelConfig, inference_batches, pack, partition
 from .qm9 import SPLITS, TARGETS, ElementRegression, Molecules, Target
 from .qm9 import atomization, get_target, split_of
 from ..train.config import from_file_dict, presets, read_config
@@ -126,22 +126,6 @@ def config_from_dict(
 )->RunConfig:
     "The configuration of a run; ValueError for a field that is unknown or of the wrong kind"
     return from_file_dict(RunConfig, d, MIGRATIONS)
-
-# %% ../../nbs/33_molecule_training.ipynb #ed456c8e
-def partition(
-    counts:np.ndarray, # (molecules,) atoms in each
-    atoms:int,         # length of the atom axis
-    size:int,          # places for molecules
-)->list:               # arrays of places, in order
-    "Consecutive molecules to batches that fit; ValueError for a molecule that is larger than a batch"
-    groups, begin, total = [], 0, 0
-    for k, n in enumerate(counts):
-        if n > atoms: raise ValueError(f'molecule {k} has {n} atoms, more than a batch holds ({atoms})')
-        if total + n > atoms or k - begin == size:
-            groups.append(np.arange(begin, k))
-            begin, total = k, 0
-        total += n
-    return groups + [np.arange(begin, len(counts))] if len(counts) else groups
 
 # %% ../../nbs/33_molecule_training.ipynb #1fbe9f78
 def turned(
@@ -309,7 +293,7 @@ def data_record(
     return replace(record, facts=molecule_facts(molecules),
                    fitted=fitted_scaling(config, molecules, y[parts['train']]))
 
-# %% ../../nbs/33_molecule_training.ipynb #47c2b8d3
+# %% ../../nbs/33_molecule_training.ipynb #0be57328
 def absolute_loss(model:MoleculeModel, batch:dict)->tuple[jax.Array, dict]:
     "L1 loss of standardised targets over the molecules that exist"
     error = jnp.where(batch['molecule_mask'], abs(model(batch) - batch['target']), 0).sum()
@@ -325,13 +309,10 @@ def predict_standardised(
 )->np.ndarray:           # (molecules,)
     "Predictions of the network itself, batch by batch"
     graph, state = nnx.split(model)
-    run, result, largest = _compiled(graph), [], max(LARGEST, int(molecules.counts.max(initial=1)))
-    if largest > LARGEST: largest = -(-largest//32)*32 # few shapes, few programs
-    atoms, size = max(config.batch_atoms, largest), config.batch_molecules
-    for group in partition(molecules.counts, atoms, size):
-        batch = pack([molecules[i] for i in group], atoms, size, largest)
-        result.append(np.asarray(run(state, batch))[:len(group)])
-    return np.concatenate(result) if result else np.zeros(0)
+    run, result = _compiled(graph), np.zeros(len(molecules), 'float32')
+    for places, batch in inference_batches(molecules, config.batch_atoms, config.batch_molecules):
+        result[places] = np.asarray(run(state, batch))[:len(places)]
+    return result
 
 # %% ../../nbs/33_molecule_training.ipynb #a59dcd55
 def _empty_model(config): # MoleculeModelConfig -> MoleculeModel in evaluation, all of its weights zero
