@@ -184,7 +184,7 @@ def training_summary(
     rows = read_rows(Path(out)/'metrics.csv', ('epoch',))
     return dict(epochs=rows[-1]['epoch'], steps=rows[-1]['step'], seconds=rows[-1]['seconds']) if rows else {}
 
-# %% ../../nbs/22_runs.ipynb #45bb84c1
+# %% ../../nbs/22_runs.ipynb #320a2f09
 def run_sentences(
     out, # folder of a run
 )->list: # of str
@@ -194,7 +194,7 @@ def run_sentences(
     starts = read_json(out/'environment.json') if (out/'environment.json').exists() else []
     if trained:
         n = ', '.join([counted(trained['epochs'], 'epoch'), counted(trained['steps'], 'step')])
-        told.append(f"Trained for {n} in {trained['seconds']:,.0f} seconds.")
+        told.append(f"Trained for {n} in {counted(round(trained['seconds']), 'second')}.")
     if record:
         parts = ', '.join(f'{len(places):,} {name}' for name, places in record.parts.items())
         told.append(f"Data: {parts}; digest {record.digest[:12]}.")
@@ -204,7 +204,7 @@ def run_sentences(
         device = f"{len(last['devices'])} x {last['devices'][0]}, {counted(last['cores'], 'core')}"
         told.append(f"Device: {device}; {versions}; {counted(len(starts), 'start')}, the last on {last['date'][:10]}.")
     if (out/'weights.safetensors').exists():
-        told.append(f"Weights: {(out/'weights.safetensors').stat().st_size/1e6:.1f} MB.")
+        told.append(f"Weights: {(out/'weights.safetensors').stat().st_size/1e3:,.0f} kB.")
     return told
 
 # %% ../../nbs/22_runs.ipynb #3f5ac354
