@@ -90,23 +90,21 @@ def train(
     _, history = train_run(config, molecules, out, resume, devices=devices)
     print(f'{config.target}: {_result(config, history)}; weights in {out}')
 
-# %% ../../nbs/39b_molecule_commands.ipynb #19dc1488
-def _keep_evaluation(out, config, molecules, result, whole): # as above; whether it is of the whole test split
-    "Numbers, pictures and a model card in the folder of the run"
-    from spherical_cnn.molecules.table import draw_evaluation, model_card, record_evaluation
-    from spherical_cnn.train.records import write_whole
+# %% ../../nbs/39b_molecule_commands.ipynb #8c827700
+def _keep_evaluation(out, config, molecules, result, whole): # folder, RunConfig, Molecules, of `evaluate_run`, bool
+    "Numbers, pictures and a new card in the folder of the run; whole: of the whole test split"
+    from spherical_cnn.molecules.table import draw_evaluation, record_evaluation
     record_evaluation(out, config.quantity.name, config.split, result, whole)
-    write_whole(out/'README.md', model_card(out).encode())
     pictures = draw_evaluation(out, config.quantity, result, molecules)
-    print(f'kept in {out}, with a model card in README.md and {", ".join(pictures)}')
+    print(f'kept in {out}, with the card in card.md and {", ".join(pictures)}')
 
-# %% ../../nbs/39b_molecule_commands.ipynb #1e7ac530
+# %% ../../nbs/39b_molecule_commands.ipynb #a14e0caf
 def evaluate(
     run: tyro.conf.Positional[Path],
     limit: int | None = None,
     minus: Path | None = None,
 ):
-    """Mean absolute error of a trained model on its test split, kept in its folder with a model card and pictures.
+    """Mean absolute error of a trained model on its test split, kept in its folder with a card and pictures.
 
     Example: spherical-cnn molecules evaluate runs/u0
 
@@ -124,9 +122,10 @@ def evaluate(
     result = evaluate_run(trained, molecules, limit)
     count = len(result['places'])
     print(f'{quantity.name}: MAE {result["mae"]:.4g} {result["unit"]} on {count:,} test molecules of split {split}')
+    if result["not_trained"]: print(f"some hold elements that it was not trained on: {result['not_trained']}")
     if run.is_dir(): _keep_evaluation(run, trained.config, molecules, result, limit is None)
 
-# %% ../../nbs/39b_molecule_commands.ipynb #eb4a08ec
+# %% ../../nbs/39b_molecule_commands.ipynb #4b5f8ed7
 def table(
     runs: tyro.conf.Positional[tuple[Path, ...]],
 ):
@@ -137,10 +136,10 @@ def table(
     Args:
         runs: Folders of trained runs.
     """
-    from spherical_cnn.molecules.table import read_evaluations, results_table
+    from spherical_cnn.molecules.table import is_evaluated, read_evaluations, results_table
     if not runs: raise ValueError('molecules table: no runs given; expected at least one folder')
     for run in runs:
-        if not any(run.glob('evaluation-*.json')): evaluate(run)
+        if not is_evaluated(run): evaluate(run)
     print(results_table(read_evaluations(runs)))
 
 # %% ../../nbs/39b_molecule_commands.ipynb #4bd5befd
@@ -167,14 +166,14 @@ def predict(
     print(f'{count - len(failed)} of {count} molecules predicted, in {out}')
     return _report(failed, out)
 
-# %% ../../nbs/39b_molecule_commands.ipynb #40490bfe
+# %% ../../nbs/39b_molecule_commands.ipynb #994ac442
 def _print_predictions(trained, sources): # Run, files or folders -> errors
     "Predictions as text, as they come"
     from itertools import chain
     from spherical_cnn.molecules.predict import prediction_rows
     from spherical_cnn.molecules.sources import kind_of, molecule_stream
     for source in sources: kind_of(source) # a misspelt path ends before the work
-    items = chain.from_iterable(molecule_stream(source, trained.config.model.elements) for source in sources)
+    items = chain.from_iterable(molecule_stream(source, trained.elements) for source in sources)
     failed, shown = [], False
     for rows in prediction_rows(trained, items, 256):
         good = [row for row in rows if not row['error']]
@@ -187,12 +186,13 @@ def _as_text(rows, heading): # predictions, whether the names of the columns sta
     "Rows of predictions as lines"
     from spherical_cnn.molecules.predict import digits
     from spherical_cnn.train.records import printable
-    columns = [name for name in rows[0] if name not in ('molecule', 'error')]
+    columns = [name for name in rows[0] if name not in ('molecule', 'warning', 'error')]
     names = [printable(row['molecule']) for row in rows]
     width = max(20, *map(len, names))
     lines = [f'{"molecule":{width}}  ' + '  '.join(columns)] if heading else []
     for name, row in zip(names, rows):
-        lines.append(f'{name:{width}}  ' + '  '.join(f'{row[c]:{len(c)}.{digits(c)}f}' for c in columns))
+        numbers = '  '.join(f'{row[c]:{len(c)}.{digits(c)}f}' for c in columns)
+        lines.append(f'{name:{width}}  {numbers}' + (f'  ({printable(row["warning"])})' if row['warning'] else ''))
     return '\n'.join(lines)
 
 # %% ../../nbs/39b_molecule_commands.ipynb #945bbf35

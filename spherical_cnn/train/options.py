@@ -25,9 +25,10 @@ import tyro
 from .config import dotted
 from .records import printable
 
-# %% ../../nbs/24_options.ipynb #4a9148ae
+# %% ../../nbs/24_options.ipynb #dbeef08f
 class UsageError(ValueError):
-    "The words of a command line are wrong; the program ends with exit code 2"
+    "The words of a command line are wrong; the program ends with the exit code 2"
+    exit_code = 2
 
 def whole_names(
     words:list, # of a command line
