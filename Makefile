@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lab docs bench export clean
+.PHONY: help demo test fuzz lab docs bench export clean
 
 # data made ready and compiled programs: beside .venv, not in the home folder
 export SPHERICAL_CNN_CACHE ?= $(CURDIR)/.cache
@@ -24,6 +24,9 @@ demo: .venv/.stamp-run ## train and evaluate a small model, results in runs/demo
 
 test: .venv/.stamp-dev ## run every notebook, then import and lint every module
 	@$(BIN)/python tools/test.py
+
+fuzz: .venv/.stamp-dev ## damage files of every form, 1,000 cases each, and read them; FUZZ='--cases 100 xyz sdf'
+	@$(BIN)/python tools/fuzz.py $(FUZZ)
 
 lab: .venv/.stamp-dev ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=nbs

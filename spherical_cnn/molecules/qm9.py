@@ -60,7 +60,7 @@ class Molecules:
         owner = self.owner()
         return np.stack([np.bincount(owner, self.numbers == z, len(self)) for z in elements], 1)
 
-# %% ../../nbs/31_qm9.ipynb #9369ce1a
+# %% ../../nbs/31_qm9.ipynb #079c197f
 def _taken(molecules, places): # Molecules, (count,) int
     "The molecules at these places, in this order"
     counts = molecules.counts[places]
@@ -71,7 +71,7 @@ def _taken(molecules, places): # Molecules, (count,) int
     return replace(molecules, numbers=molecules.numbers[atoms], positions=molecules.positions[atoms], counts=counts,
                    index=molecules.index[places], targets=targets, names=names)
 
-# %% ../../nbs/31_qm9.ipynb #a26105bf
+# %% ../../nbs/31_qm9.ipynb #48d11577
 def _nearest(
     positions:np.ndarray, # (n, 3) angstrom, n at least 2
 )->tuple[np.ndarray, np.ndarray]: # (n,) angstrom, (n,) int
@@ -96,7 +96,7 @@ def _length_fault(positions, numbers): # as in `geometry_fault`, n at least 2
     if shortest > 1.7 and organic: return 0, apart, 'a bond shorter than 1.7 angstrom: are the coordinates in bohr?'
     return None
 
-# %% ../../nbs/31_qm9.ipynb #99ab02dc
+# %% ../../nbs/31_qm9.ipynb #9be475f0
 _NEAR = 10.     # angstrom between an atom and the rest of its molecule, at most
 _WIDEST = 1000. # angstrom between an atom and the middle of its molecule, at most
 
@@ -170,7 +170,7 @@ class Target:
 def _energy(name, column, label, references=None): # see `Target`
     return Target(name, column, 'Ha', 'meV', HARTREE_EV * 1e3, label, references)
 
-# %% ../../nbs/31_qm9.ipynb #21bb8708
+# %% ../../nbs/31_qm9.ipynb #b37f872e
 TARGETS = {target.name: target for target in (
     Target('mu', 'Dipole_debye', 'D', 'D', 1., 'dipole moment'),
     Target('alpha', 'Polarizability_bohr3', 'a0^3', 'a0^3', 1., 'isotropic polarizability'),
@@ -190,7 +190,7 @@ TARGETS = {target.name: target for target in (
     Target('Cv', 'Heatcapacity_Cv_cal_mol_K', 'cal/(mol K)', 'cal/(mol K)', 1.,
            'heat capacity at 298.15 K', (2.981,)*5))}
 
-# %% ../../nbs/31_qm9.ipynb #f596d693
+# %% ../../nbs/31_qm9.ipynb #5ed8c612
 def get_target(
     name:str|Target, # one of the twelve, or with a unit the name of any property
     unit:str=None,   # of a property of the user's own: stored and reported in it, without atom references
@@ -204,7 +204,7 @@ def get_target(
     shown = printable(repr(name))
     raise ValueError(f"unknown target {shown}, expected one of {', '.join(TARGETS)} (closest: {close[0]})")
 
-# %% ../../nbs/31_qm9.ipynb #e26faf3a
+# %% ../../nbs/31_qm9.ipynb #1b62c741
 def reference(molecules:Molecules, name:str|Target)->np.ndarray:
     "(molecules,) sum of the atom references in the stored unit, 0 where the target has none"
     references = get_target(name).references
@@ -234,7 +234,7 @@ def _packaged_csv()->list:
             raise ValueError(f'{f.name} of qm9pack differs from what was installed (sha256): reinstall it')
     return sorted(f.locate() for f in parts)
 
-# %% ../../nbs/31_qm9.ipynb #c576daff
+# %% ../../nbs/31_qm9.ipynb #d251f550
 _SYMBOLS = {'H': 1, 'C': 6, 'N': 7, 'O': 8, 'F': 9}
 
 def _listed(column): # of texts that hold lists, as "[['H', 'C']]"
@@ -254,7 +254,7 @@ def _parse_csv(paths:list)->Molecules:
     numbers, index = np.array([_SYMBOLS[s] for s in symbols], 'int32'), table['Index'].to_numpy('int64')
     return Molecules(numbers, positions, counts, index, targets, {t.name: t.unit for t in TARGETS.values()})
 
-# %% ../../nbs/31_qm9.ipynb #5ae7eb39
+# %% ../../nbs/31_qm9.ipynb #7e45d0ee
 def _arrays(molecules): # Molecules -> name -> array
     "What a cache holds"
     arrays = dict(numbers=molecules.numbers.astype('int8'), positions=molecules.positions,
@@ -293,6 +293,8 @@ def read_cache(path:Path)->Molecules:
     name = printable(path)
     try:
         with np.load(path, allow_pickle=False) as file: arrays = {key: file[key] for key in file.files}
+        for key, array in arrays.items():
+            if not isinstance(array, np.ndarray): raise ValueError(f'{key} is no array')
     except Exception as error: # damage ends in errors of many classes, none of them with the name of the file
         raise ValueError(f'the cache {name} is not whole ({type(error).__name__}: {printable(error)[:200]})') from None
     if 'digest' not in arrays: raise ValueError(f'the cache {name} is of an earlier version')
@@ -300,7 +302,7 @@ def read_cache(path:Path)->Molecules:
         raise ValueError(f'the cache {name} is not whole: its digest does not fit')
     return _cached(arrays)
 
-# %% ../../nbs/31_qm9.ipynb #7d00460a
+# %% ../../nbs/31_qm9.ipynb #6532a619
 @lru_cache(maxsize=2)
 def load_qm9(
     cache:Path=None, # file of the cache; None: qm9.npz in the cache folder
@@ -357,7 +359,7 @@ def _check_parts(parts:dict, count:int, where:str='the split')->None: # name -> 
             raise ValueError(f'{where}: molecule {taken[0]} is in both {both} ({len(taken)} are)')
         owner[places] = k
 
-# %% ../../nbs/31_qm9.ipynb #a1905e9e
+# %% ../../nbs/31_qm9.ipynb #1e8a9892
 def _random_split(molecules:Molecules, seed:int=0)->tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Eight tenths to train, one to validate, one to test; congruent molecules stay together"
     if len(molecules) < 10: raise ValueError(f'a random split needs at least 10 molecules, got {len(molecules)}')
@@ -368,7 +370,7 @@ def _random_split(molecules:Molecules, seed:int=0)->tuple[np.ndarray, np.ndarray
     part[kinds] = np.searchsorted([.8, .9], place)
     return tuple(np.flatnonzero(part[groups] == k) for k in range(3))
 
-# %% ../../nbs/31_qm9.ipynb #240ccc08
+# %% ../../nbs/31_qm9.ipynb #f10e1733
 _PARTS = ('train', 'validation', 'test')
 
 def _listed_split(path, count): # JSON file, molecules
@@ -388,7 +390,7 @@ def _listed_split(path, count): # JSON file, molecules
     _check_parts({k: parts[k] for k in _PARTS}, count, name)
     return tuple(parts[k] for k in _PARTS)
 
-# %% ../../nbs/31_qm9.ipynb #061980fe
+# %% ../../nbs/31_qm9.ipynb #9fa2fdf7
 def split_of(
     split:int|str,       # 1, 2, 'torchmd' (QM9 only), 'random', or a JSON file of three lists of places from 0,
                          # {"train": [...], "validation": [...], "test": [...]}

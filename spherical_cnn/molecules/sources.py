@@ -60,7 +60,7 @@ def _check_tail(lines, count, path): # what stands behind the atoms
     named = sum(bool(line.strip()) for line in lines[1:])
     if named != 2: raise MoleculeFileError(path, 4 + count, f'{named} lines follow the frequencies', '2')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #9db29654
+# %% ../../nbs/35b_molecule_sources.ipynb #98e785a3
 _LARGEST = 2**20 # bytes of one file of QM9
 
 def _gdb_frame(
@@ -81,7 +81,7 @@ def _gdb_frame(
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
     return checked_frame(Frame(f'gdb_{index}', numbers, positions, values | dict(index=index)), path, 3, elements)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #3bfde702
+# %% ../../nbs/35b_molecule_sources.ipynb #d3335085
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 class _StrictHeader(tarfile.TarInfo):
@@ -108,7 +108,7 @@ def _unpacked(file): # binary file
         if head.startswith(begin): return opener(file)
     return file
 
-# %% ../../nbs/35b_molecule_sources.ipynb #0140bbad
+# %% ../../nbs/35b_molecule_sources.ipynb #a148da74
 _LARGEST_MEMBER = 2**26 # bytes; passing over a larger one takes seconds
 
 def _check_member(member, path): # TarInfo
@@ -136,7 +136,7 @@ def _members(file, path): # binary file
         for block in iter(lambda: archive.fileobj.read(2**16), b''):
             if block.strip(b'\0'): raise tarfile.ReadError('something follows its end')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #ce0cbda0
+# %% ../../nbs/35b_molecule_sources.ipynb #ea0a6b0d
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError, OverflowError)
 
 def _tar_frames(path:Path, elements:tuple=None)->Iterator:
@@ -150,10 +150,11 @@ def _tar_frames(path:Path, elements:tuple=None)->Iterator:
                 done += 1
     except MoleculeFileError as error: yield error
     except _DAMAGE as error:
-        problem = f'the archive is damaged or cut short after {done:,} molecules ({error or type(error).__name__})'
+        problem = f'the archive is damaged or cut short ({error or type(error).__name__})'
+        if done: problem += f'; the {done:,} molecules before may be wrong as well'
         yield MoleculeFileError(path, None, problem, 'the whole file')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #632577a3
+# %% ../../nbs/35b_molecule_sources.ipynb #860676a9
 def _uncharacterized_list(source:Path)->Path|None:
     "The file beside a source, or in a folder, that lists QM9's uncharacterised molecules"
     source = Path(source)
@@ -173,7 +174,7 @@ def _uncharacterized(path:Path)->set:
     if not indices: raise MoleculeFileError(path, None, 'no molecules are listed', 'lines that begin with an index')
     return indices
 
-# %% ../../nbs/35b_molecule_sources.ipynb #974d117f
+# %% ../../nbs/35b_molecule_sources.ipynb #b8f07211
 def _sdf_error(path, begin): # line where the record begins
     "A function that makes errors from the place of a line in the record"
     def error(k, problem, expected=''): return MoleculeFileError(path, begin + k, problem, expected)
@@ -205,7 +206,7 @@ def _sdf_atoms(record, count, path, begin, error): # lines
         charge += _CHARGES.get(code, 0)
     return np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms]), charge
 
-# %% ../../nbs/35b_molecule_sources.ipynb #22b35ca6
+# %% ../../nbs/35b_molecule_sources.ipynb #bc991b55
 def _sdf_charge(record, place, error): # lines, place behind the bonds
     "The place behind `M  END`, and the charge that lines between give, None if there is none"
     charge = None
@@ -228,7 +229,7 @@ def _check_bonds(record, place, bonds, atoms, error): # lines, place of the firs
         if not all(e and e <= atoms for e in ends) or ends[0] == ends[1]:
             raise error(k, f'{quoted(record[k])} is no bond', f'{bonds} bonds among {atoms} atoms, as the counts say')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #c32d01a1
+# %% ../../nbs/35b_molecule_sources.ipynb #5831523e
 def _sdf_items(record, place, error): # lines, place behind `M  END`
     "The data items at the end of a record: name -> text"
     items, lines = {}, iter(range(place, len(record)))
@@ -245,7 +246,7 @@ def _sdf_items(record, place, error): # lines, place behind `M  END`
         items[name] = '\n'.join(text)
     return items
 
-# %% ../../nbs/35b_molecule_sources.ipynb #47c8678b
+# %% ../../nbs/35b_molecule_sources.ipynb #0497842e
 def _sdf_frame(
     record:list,         # lines
     ended:bool,          # by $$$$
@@ -289,7 +290,7 @@ def _labels(path): # of a CSV file
     named = {str(row['mol_id']): row for row in rows if 'mol_id' in row}
     return named, {name for name, count in times.items() if count > 1}
 
-# %% ../../nbs/35b_molecule_sources.ipynb #643a012b
+# %% ../../nbs/35b_molecule_sources.ipynb #ab56dcbc
 def _labelled(frame, labels, twice, path, begin): # of `_labels`; path and line of the record for messages
     "A frame with the row of its name among its values"
     error, beside = _sdf_error(path, begin), f'{Path(path).name}.csv'
@@ -313,7 +314,7 @@ def _sdf_frames(path:Path, elements:tuple=None)->Iterator:
                 except MoleculeFileError as error: yield error
     except (OSError, ValueError) as error: yield error
 
-# %% ../../nbs/35b_molecule_sources.ipynb #7957abe7
+# %% ../../nbs/35b_molecule_sources.ipynb #ff4eb086
 @contextmanager
 def _database(path:Path):
     "Context with a connection that cannot write; MoleculeFileError if the file is no ASE database that we know"
@@ -336,7 +337,7 @@ def _information(database, name): # connection
     found = database.execute('SELECT value FROM information WHERE name=?', (name,)).fetchone()
     return str(found[0]) if found else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #d779dcea
+# %% ../../nbs/35b_molecule_sources.ipynb #173ce639
 _SCHNETPACK_NAMES = dict(dipole_moment='mu', isotropic_polarizability='alpha', electronic_spatial_extent='r2',
                          energy_U0='U0', energy_U='U', enthalpy_H='H', free_energy='G', heat_capacity='Cv')
 
@@ -357,7 +358,7 @@ def _scalar(value, blob): # as JSON has it
     while isinstance(value, list) and len(value) == 1: value = value[0]
     return value if isinstance(value, (int, float, str)) else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #b46232fb
+# %% ../../nbs/35b_molecule_sources.ipynb #9cb68e65
 _ANGSTROM = dict(ang=1., angstrom=1., a=1., bohr=.529177210903, a0=.529177210903, nm=10.) # CODATA 2018
 _ROW = 'numbers, positions, pbc, initial_charges, energy, key_value_pairs, data, natoms'
 
@@ -430,7 +431,7 @@ def kind_of(source:str|Path)->str:
     if kind is None: raise ValueError(f"{name}: unknown kind of file; expected {known}, a folder, or 'qm9'")
     return kind
 
-# %% ../../nbs/35b_molecule_sources.ipynb #fc0e7e39
+# %% ../../nbs/35b_molecule_sources.ipynb #d1f348cd
 def _is_qm9(frame): # Frame
     "Whether it is a molecule of QM9 by its name and its index"
     return frame.name == f'gdb_{frame.values.get("index")}'
@@ -465,7 +466,7 @@ def _folder_frames(folder:Path, elements:tuple=None)->Iterator:
         for frame in _xyz_file(path, elements):
             yield frame if isinstance(frame, Exception) or _is_qm9(frame) else replace(frame, name=inside + frame.name.removeprefix(printable(path.name)))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #53f2139e
+# %% ../../nbs/35b_molecule_sources.ipynb #912b53c9
 def _packaged_frames(source, elements=None): # 'qm9'
     "The molecules of the package qm9pack"
     data = load_qm9()
@@ -487,7 +488,7 @@ def molecule_stream(
         yield item
     if not count: yield MoleculeFileError(source, None, 'there are no molecules', 'at least one')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #377530a9
+# %% ../../nbs/35b_molecule_sources.ipynb #6938275d
 _DEBYE_EANG = 4.80320471257 # debye in an elementary charge times an angstrom, CODATA 2018
 _BOHR = _ANGSTROM['bohr']
 _UNITS = { # name in small letters -> kind of quantity, value in the unit of that kind
@@ -533,7 +534,7 @@ def _refuse_copies(molecules:Molecules, source)->None:
             names = molecules.names
             raise ValueError(f'{printable(source)}: {names[k]} is a copy of {names[first]}; remove one of the two')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #59928da1
+# %% ../../nbs/35b_molecule_sources.ipynb #fd9fb9ee
 def source_digest(source:str|Path, *more)->str:
     "16 hex digits of a file's contents, or of the names, sizes and times of a folder's files"
     path, digest = Path(source), hashlib.sha256(repr((2, *more)).encode()) # 2: of the rules of this page
@@ -561,7 +562,7 @@ def _qm9_order(frames:list, source)->list:
     drop = _uncharacterized(beside) if beside else set()
     return sorted((f for f in frames if f.values['index'] not in drop), key=lambda frame: frame.values['index'])
 
-# %% ../../nbs/35b_molecule_sources.ipynb #fc6e1e75
+# %% ../../nbs/35b_molecule_sources.ipynb #a70f8f7d
 def _wanted(source, target, unit): # see `load_molecules`
     "Names of the properties to read; ValueError for one of the user's own without a unit"
     if unit is None and (target is None or target in TARGETS): return tuple(TARGETS)
@@ -595,7 +596,7 @@ def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of
     targets = {t: _property_column(frames, t, units[t], source) for t in names}
     return replace(molecules, targets=targets, units=units, index=index)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #2d134afa
+# %% ../../nbs/35b_molecule_sources.ipynb #f166590a
 def load_molecules(
     source:str|Path='qm9', # 'qm9' (the package qm9pack), or the path of a file or folder
     target:str=None,       # property to read; None: the twelve targets of QM9
