@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['EV_IN', 'compiled_forces', 'energies_and_forces', 'from_atoms', 'SphericalCNNCalculator']
+__all__ = ['energies_and_forces', 'SphericalCNNCalculator']
 
-# %% ../../nbs/34_ase.ipynb #cell-4
+# %% ../../nbs/34_ase.ipynb #35551f4a
 from functools import lru_cache
 
 import jax
@@ -18,59 +18,79 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
 from flax import nnx
 
-from .model import pack
-from .qm9 import EV_KCAL_MOL, HARTREE_EV, Molecules, geometry_fault, reference
-from .run import Run, open_run, partition
+from .model import inference_batches
+from .qm9 import EV_KCAL_MOL, HARTREE_EV, Molecules, reference
+from .run import Run, open_run
 
-# %% ../../nbs/34_ase.ipynb #cell-7
+# %% ../../nbs/34_ase.ipynb #80c444ca
 @lru_cache(maxsize=8)
-def compiled_forces(graph):
+def _compiled_forces(graph):
     "(state, batch) to outputs (molecules,) and the derivative of their sum by the positions (atoms, 3)"
     def total(positions, state, batch):
-        y = jnp.where(batch['molecule_mask'], nnx.merge(graph, state)(batch | dict(positions=positions)), 0)
+        y = nnx.merge(graph, state)(batch | dict(positions=positions))
+        y = jnp.where(batch['molecule_mask'], y, 0)
         return y.sum(), y
     def both(state, batch):
         slope, y = jax.grad(total, has_aux=True)(batch['positions'], state, batch)
         return y, slope
     return jax.jit(both)
 
-EV_IN = {'Ha': HARTREE_EV, 'eV': 1., 'meV': 1e-3, 'kcal/mol': 1/EV_KCAL_MOL}       # units of energies that become forces
+_IN_EV = {'Ha': HARTREE_EV, 'eV': 1., 'meV': 1e-3, 'kcal/mol': 1/EV_KCAL_MOL} # units of energies
 
+def _eV_of(run): # Run -> eV in the stored unit
+    "ValueError for a run that predicts no energy of the whole molecule"
+    target = run.config.quantity
+    energy = target.unit in _IN_EV and (run.config.unit is not None or target.references is not None)
+    if energy: return _IN_EV[target.unit]
+    raise ValueError(f'forces need a model of an energy (U0, U, H, G, or one of your own in {", ".join(_IN_EV)}), '
+                     f'this one predicts {target.name} in {target.unit}')
+
+# %% ../../nbs/34_ase.ipynb #c875925c
 def energies_and_forces(
     run:Run,             # trained on U0, U, H, G, or an energy of one's own data
     molecules:Molecules, # any number
 )->tuple[np.ndarray, np.ndarray]: # (molecules,) float64 total energies in eV; (atoms, 3) forces in eV/angstrom
     "Total energies and forces, batch by batch; molecules of similar size share compiled programs"
-    target = run.config.quantity
-    if target.unit not in EV_IN or (run.config.unit is None and target.references is None): raise ValueError(f'forces need a model of an energy (U0, U, H, G, or one of your own in {", ".join(EV_IN)}), this one predicts {target.name} in {target.unit}')
-    graph, state = nnx.split(run.model)
-    largest = max(8, 1 << (int(molecules.counts.max(initial=1)) - 1).bit_length())                     # a power of two: few programs
-    atoms, outputs, slopes = (largest if len(molecules) == 1 else max(run.config.batch_atoms, largest)), [], []
-    size = 1 if len(molecules) == 1 else run.config.batch_molecules
-    for group in partition(molecules.counts, atoms, size):
-        y, slope = compiled_forces(graph)(state, pack([molecules[i] for i in group], atoms, size, largest))
-        outputs.append(np.asarray(y)[:len(group)]); slopes.append(np.asarray(slope)[:molecules.counts[group].sum()])
-    energy = run.regression.predict(molecules) + run.mean + run.deviation * np.concatenate(outputs).astype(float) + reference(molecules, target)
-    return energy * EV_IN[target.unit], -np.concatenate(slopes).astype(float) * run.deviation * EV_IN[target.unit]
+    eV, (graph, state) = _eV_of(run), nnx.split(run.model)
+    output, slope = np.zeros(len(molecules)), np.zeros(molecules.positions.shape)
+    for places, batch in inference_batches(molecules, run.config.batch_atoms, run.config.batch_molecules):
+        y, g = _compiled_forces(graph)(state, batch)
+        output[places] = y[:len(places)]
+        atoms = np.concatenate([molecules.offsets[k] + np.arange(molecules.counts[k]) for k in places])
+        slope[atoms] = g[:len(atoms)]
+    still = run.regression.predict(molecules) + reference(molecules, run.config.quantity)
+    return (still + run.mean + run.deviation * output) * eV, -slope * run.deviation * eV
 
-# %% ../../nbs/34_ase.ipynb #cell-11
-def from_atoms(
-    structures:list,  # of ase.Atoms
-    elements:tuple,   # atomic numbers that the model has seen
-)->Molecules:
-    "ASE structures as molecules; ValueError for periodic ones, other elements and coinciding atoms"
+# %% ../../nbs/34_ase.ipynb #570bccd1
+def _symbols(numbers): # atomic numbers -> text
+    return ' '.join(chemical_symbols[z] for z in numbers)
+
+def _structure_fault(atoms, elements): # ase.Atoms, atomic numbers -> what is wrong, or None
+    "Why the model cannot take a structure"
+    if not len(atoms): return 'no atoms'
+    along = ''.join(axis for axis, periodic in zip('xyz', atoms.pbc) if periodic)
+    if along: return f'periodic along {along}; the model knows molecules only: set atoms.pbc = False if it is one'
+    strange = sorted(set(atoms.numbers.tolist()) - set(elements))
+    if strange: return f'the model has not seen {_symbols(strange)}, only {_symbols(elements)}'
+    x = atoms.positions
+    if not np.isfinite(x).all(): return 'positions are not finite'
+    order = np.lexsort(x.T)
+    same = np.flatnonzero((x[order][1:] == x[order][:-1]).all(1))
+    if len(same): return 'atoms {} and {} coincide'.format(*sorted(order[same[0]:same[0] + 2] + 1))
+
+def _from_atoms(structures, elements): # list of ase.Atoms, atomic numbers -> Molecules
+    "ASE structures as molecules; ValueError that numbers the structure, from 0, and says what is wrong with it"
     for k, atoms in enumerate(structures):
-        name = f'structure {k} ({atoms.get_chemical_formula()})'
-        if atoms.pbc.any(): raise ValueError(f'{name} is periodic along {"".join(a for a, p in zip("xyz", atoms.pbc) if p)}; the model knows molecules only: set atoms.pbc = False if it is one')
-        if not len(atoms): raise ValueError(f'structure {k} has no atoms')
-        if strange := sorted(set(atoms.numbers) - set(elements)): raise ValueError(f'{name}: the model has not seen {" ".join(chemical_symbols[z] for z in strange)}, only {" ".join(chemical_symbols[z] for z in elements)}')
-        if fault := geometry_fault(atoms.positions): raise ValueError(f'{name}: {fault[1]}; expected {fault[2]}')
+        fault = _structure_fault(atoms, elements)
+        if fault: raise ValueError(f'structure {k} ({atoms.get_chemical_formula()}): {fault}')
     counts = np.array([len(a) for a in structures], 'int32')
-    return Molecules(np.concatenate([a.numbers for a in structures]).astype('int32'), np.concatenate([a.positions for a in structures]), counts, np.arange(len(counts)))
+    numbers = np.concatenate([a.numbers for a in structures]).astype('int32')
+    return Molecules(numbers, np.concatenate([a.positions for a in structures]), counts, np.arange(len(counts)))
 
+# %% ../../nbs/34_ase.ipynb #4b342081
 class SphericalCNNCalculator(Calculator):
     "ASE calculator of a trained model: total energy in eV, forces in eV/angstrom"
-    implemented_properties = ['energy', 'forces']
+    implemented_properties = ['energy', 'free_energy', 'forces']
 
     def __init__(self,
         run='U0', # a Run, the folder of one, or the name of a model that ships with the package
@@ -82,10 +102,14 @@ class SphericalCNNCalculator(Calculator):
         "Called by ASE"
         super().calculate(atoms, properties, system_changes)
         energies, forces = self.batch([self.atoms])
-        self.results = {'energy': float(energies[0]), 'forces': forces[0]}
+        energy = float(energies[0])
+        self.results = {'energy': energy, 'free_energy': energy, 'forces': forces[0]}
 
-    def batch(self, structures:list)->tuple[np.ndarray, list]:
-        "Energies (structures,) and a list of forces (atoms, 3) of many structures at once"
-        molecules = from_atoms(structures, self.run.config.model.elements)
+    def batch(
+        self,
+        structures:list, # of ase.Atoms
+    )->tuple[np.ndarray, list]: # (structures,) energies in eV, and for each structure forces (atoms, 3) in eV/angstrom
+        "Energies and forces of many structures at once"
+        molecules = _from_atoms(structures, self.run.elements)
         energies, forces = energies_and_forces(self.run, molecules)
         return energies, np.split(forces, np.cumsum(molecules.counts)[:-1])
