@@ -6,117 +6,185 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['moved', 'invariance', 'baselines', 'draw', 'run_demo', 'report', 'write_predictions']
+__all__ = ['baselines', 'report', 'write_predictions', 'draw_molecule', 'draw_results', 'say_symmetry', 'run_demo']
 
-# %% ../../nbs/37_molecule_demo.ipynb #cell-4
+# %% ../../nbs/37_molecule_demo.ipynb #77e4835b
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from ase.data import chemical_symbols
 
-from ..harmonics.grid import Grid
-from ..harmonics.rotation import random_angles, rotation_matrix
 from .baselines import CoulombKernelRidge
-from ..molecules.qm9 import EV_KCAL_MOL, HARTREE_EV, ElementRegression, Molecules, load_qm9, split_indices
-from ..molecules.run import PRESETS, Run, RunConfig, evaluate_run, train_run, training_set
+from ..harmonics.grid import Grid
+from ..molecules.qm9 import EV_KCAL_MOL, ElementRegression, Molecules, load_qm9, split_of
+from ..molecules.run import PRESETS, Run, RunConfig, evaluate_run, evaluation_scores, preset
+from ..molecules.run import shuffle_atoms, train_run, training_set, turn_molecules, write_molecule_card
 from ..molecules.sphere import molecule_maps, neighbour_table
+from ..train.compare import symmetry_change
+from ..train.evaluation import write_scores
 from ..train.records import write_rows
+from ..train.runs import read_record
 
-# %% ../../nbs/37_molecule_demo.ipynb #cell-6
-def moved(
-    molecules:Molecules, # any
-    change,              # change(numbers, positions) -> (numbers, positions)
-)->Molecules:            # the same molecules, changed one by one
-    "A copy with every molecule rotated, permuted, or otherwise changed in place"
-    pairs = [change(*molecules[i]) for i in range(len(molecules))]
-    return replace(molecules, numbers=np.concatenate([n for n, _ in pairs]), positions=np.concatenate([p for _, p in pairs]))
-
-def invariance(
-    run:Run,             # a trained model
-    molecules:Molecules, # on which to measure
-    rotations:int,       # random rotations of each molecule
-    seed:int=0,
-)->tuple[float, float]:  # root mean square change under rotations, largest change under permutations; stored unit
-    "What random rotations and random orders of the atoms change in the predictions"
-    rng, start = np.random.default_rng(seed), run.predict(molecules)
-    turn = lambda n, p: (n, p @ rotation_matrix(*random_angles(rng)).T)
-    def shuffle(n, p): order = rng.permutation(len(n)); return n[order], p[order]
-    turned = np.array([run.predict(moved(molecules, turn)) for _ in range(rotations)])
-    return float(np.sqrt(((turned - start)**2).mean())), float(abs(run.predict(moved(molecules, shuffle)) - start).max())
-
-# %% ../../nbs/37_molecule_demo.ipynb #cell-7
+# %% ../../nbs/37_molecule_demo.ipynb #3c73758e
 def baselines(
     config:RunConfig,    # names target, split and training molecules
     data:Molecules,      # QM9
     test:Molecules,      # where to predict
 )->dict:                 # name -> predictions on test, stored unit
-    "Mean, linear regression on the counts of elements, kernel ridge regression on its residual; all on the run's training molecules"
+    "Mean, regression on the counts of elements, kernel ridge regression on what it leaves; on the run's molecules"
     molecules, y = training_set(config, data)
     linear = ElementRegression.fit(molecules, y, config.model.elements)
     kernel = CoulombKernelRidge.fit(molecules, y - linear.predict(molecules))
-    return {'mean of the training set': np.full(len(test), y.mean()), 'linear regression on counts of elements': linear.predict(test),
+    return {'mean of the training set': np.full(len(test), y.mean()),
+            'linear regression on counts of elements': linear.predict(test),
             'kernel ridge, sorted Coulomb matrices': linear.predict(test) + kernel.predict(test)}
 
-def draw(
-    out:Path,          # folder of the run
-    result:dict,       # of evaluate_run
-    history:dict,      # of fit
-    molecules:Molecules, # the first is drawn with its spherical functions
+# %% ../../nbs/37_molecule_demo.ipynb #6de32c96
+def report(
+    errors:dict,      # name of a method -> mean absolute error in the reported unit; ours last
+    count:int,        # test molecules
+    config:RunConfig,
+    say=print,        # where the text goes
 )->None:
-    "Parity plot, learning curve and Figure 3 as PNG"
-    import matplotlib
-    from matplotlib.figure import Figure
-    from spherical_cnn.plotting import plot_learning_curve, plot_molecule_with_spheres, plot_parity
-    backend = matplotlib.get_backend(); matplotlib.use('Agg')
-    for name, size, paint in (('parity', (4.2, 4), lambda ax: plot_parity(result['truth']*HARTREE_EV, result['prediction']*HARTREE_EV, 'eV', ax, 'U0, atomisation, test split')),
-                              ('learning_curve', (5.5, 3.6), lambda ax: plot_learning_curve(history, ['valid_mae'], 'seconds', ax, 'validation MAE (meV)', 'U0'))):
-        figure = Figure(size, layout='constrained'); paint(figure.subplots()); figure.savefig(out / f'{name}.png', dpi=150)
-    numbers, positions = molecules[0]; grid = Grid.equiangular(48)
-    maps = np.asarray(molecule_maps(numbers, positions.astype('float32'), *neighbour_table([len(numbers)]), grid, powers=(2,)))
-    plot_molecule_with_spheres(numbers, positions, maps, grid.colat, grid.lon, list('HCNOF')).savefig(out / 'molecule.png', dpi=150)
-    import matplotlib.pyplot as plt
-    plt.close('all'); matplotlib.use(backend)
+    "The table of mean absolute errors, and a plain word where ours falls short"
+    unit, energy = config.quantity.reported, config.quantity.reported == 'meV'
+    used = 'all' if config.train_molecules is None else f'the same {config.train_molecules:,}'
+    say(f'\n{config.target}, mean absolute error on {count:,} test molecules, all trained on {used} training molecules')
+    say(f'{"":44}{unit:>8}' + ('  kcal/mol' if energy else ''))
+    for name, error in errors.items():
+        say(f'{name:44}{error:8.3g}' + (f'{error/1e3*EV_KCAL_MOL:10.2f}' if energy else ''))
+    _, linear, kernel, ours = errors.values()
+    short = '' if ours < kernel else ': the time of the demo does not suffice to reach the kernel method'
+    say(f'ours has {ours/linear:.2f} times the error of the linear regression '
+        f'and {ours/kernel:.2f} times that of kernel ridge regression{short}\n')
 
-# %% ../../nbs/37_molecule_demo.ipynb #cell-8
+# %% ../../nbs/37_molecule_demo.ipynb #30165090
+def write_predictions(path:Path, test:Molecules, config:RunConfig, predictions:dict)->None:
+    "One row for each test molecule: QM9 number, then truth and the predictions of every method; energies in eV"
+    target = config.quantity
+    unit, scale = ('eV', target.factor/1e3) if target.reported == 'meV' else (target.reported, target.factor)
+    what = f'{target.name}_atomisation' if target.references else target.name
+    header = ['qm9_index', f'{what}_{unit}']
+    header += [f"{name.split(',')[0].replace(' ', '_')}_{unit}" for name in list(predictions)[1:]]
+    columns = [test.index, *(np.round(values*scale, 6) for values in predictions.values())]
+    write_rows(path, [dict(zip(header, row)) for row in zip(*columns)], header)
+
+# %% ../../nbs/37_molecule_demo.ipynb #0fe43f35
+def _molecule_to_draw(molecules): # Molecules -> place of the one to draw
+    def gap(k): # smallest distance of two atoms on the plane in which the molecule is widest, angstrom
+        numbers, x = molecules[k]
+        flat = (x - x.mean(0)) @ np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:2].T
+        return (np.linalg.norm(flat[:, None] - flat, axis=-1) + np.where(np.eye(len(x)), np.inf, 0)).min()
+    small = [k for k, n in enumerate(molecules.counts) if n <= 10] or [int(molecules.counts.argmin())]
+    return max(small, key=lambda k: (len(set(molecules[k][0])), gap(k)))
+
+def draw_molecule(
+    path:Path, # PNG file
+    molecules:Molecules, # of which one is chosen
+)->None:
+    "A molecule with the functions of all of its atoms, a column for each of its elements"
+    import matplotlib.pyplot as plt
+    from spherical_cnn.plotting import plot_molecule_with_spheres
+    k = _molecule_to_draw(molecules)
+    numbers, positions = molecules[k]
+    elements, grid = tuple(sorted(set(numbers.tolist()))), Grid.equiangular(48)
+    table = neighbour_table([len(numbers)])
+    maps = molecule_maps(numbers, positions.astype('float32'), *table, grid, elements, powers=(2,))
+    names = [chemical_symbols[z] for z in elements]
+    figure = plot_molecule_with_spheres(numbers, positions, np.asarray(maps), grid.colat, grid.lon, names, len(numbers))
+    figure.suptitle(f'QM9 number {molecules.index[k]}: all {len(numbers)} atoms, power 2, a colour scale for each column')
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+# %% ../../nbs/37_molecule_demo.ipynb #b1538d8b
+def draw_results(
+    out:Path,     # folder of the run
+    config:RunConfig,
+    result:dict,  # of `evaluate_run`
+    history:dict, # of `fit`
+)->None:
+    "Parity plot and learning curve as PNG files"
+    from matplotlib.figure import Figure
+    from spherical_cnn.plotting import plot_learning_curve, plot_parity
+    target = config.quantity
+    unit, scale = ('eV', target.factor/1e3) if target.reported == 'meV' else (target.reported, target.factor)
+    parity, curve = (Figure(size, layout='constrained') for size in ((4.2, 4), (5.5, 3.6)))
+    title = f'{target.name}, {len(result["truth"]):,} test molecules'
+    plot_parity(result['truth']*scale, result['prediction']*scale, unit, parity.subplots(), title)
+    label = f'validation MAE ({target.reported})'
+    plot_learning_curve(history, ['valid_mae'], 'seconds', curve.subplots(), label, target.name)
+    for name, figure in dict(parity=parity, learning_curve=curve).items(): figure.savefig(out/f'{name}.png', dpi=150)
+
+# %% ../../nbs/37_molecule_demo.ipynb #ceb8ba9b
+def say_symmetry(
+    run:Run,
+    molecules:Molecules, # on which to measure
+    rotations:int,       # of each
+    error:float,         # of the run, in the reported unit, to compare with
+    say=print,
+)->tuple[float, float]:  # root mean square change of rotations, largest change of permutations; reported unit
+    "What random rotations and random orders of the atoms change in the predictions"
+    factor, unit = run.config.quantity.factor, run.config.quantity.reported
+    turned = symmetry_change(run.measured, turn_molecules, molecules, rotations).rms*factor
+    permuted = symmetry_change(run.measured, shuffle_atoms, molecules, 1).largest*factor
+    say(f'random rotations ({rotations} of each of {len(molecules)} molecules) move a prediction by {turned:.3g} {unit} '
+        f'(root mean square), {turned/error:.1%} of the error')
+    say(f'random orders of the atoms move it by {permuted:.2g} {unit} at most')
+    return turned, permuted
+
+# %% ../../nbs/37_molecule_demo.ipynb #81c4ba73
 def run_demo(
     out:Path,                        # folder of the run; must not hold one
-    config:RunConfig=PRESETS['demo'],# what to train
+    config:RunConfig|str=PRESETS['demo'], # what to train, or the name of a preset
     test_molecules:int=2500,         # the first so many of the test split
     rotations:int=25,                # of each of 100 molecules
     say=print,                       # where the text goes
-)->dict:                             # mean absolute errors in meV by name
+)->dict:                             # mean absolute errors in the reported unit by name
     "The main job on real QM9: baselines, training, evaluation, invariance, pictures"
-    out, start = Path(out), time.perf_counter()
-    if (out / 'config.json').exists(): raise FileExistsError(f'{out} holds another run: remove it, or choose another folder with --out')
-    say('QM9 ...'); data = load_qm9(); places = split_indices(config.split)[2][:test_molecules]; test = data.take(places)
-    say(f'training {config.model.layers} on {config.train_molecules} molecules of split {config.split}, at most {config.train.time_limit_s or float("inf"):.0f} s after compilation')
+    out, start, config = Path(out), time.perf_counter(), preset(config)
+    if (out/'config.json').exists():
+        raise FileExistsError(f'{out} holds another run: remove it, or choose another folder with --out')
+    say('QM9 ...')
+    data = load_qm9()
+    say(_plan(config, data))
     run, history = train_run(config, data, out)
-    begin = time.perf_counter(); run.predict(test.take(np.arange(min(200, len(test))))); compiled = time.perf_counter()
-    result = evaluate_run(run, data, test_molecules); speed = len(test) / (time.perf_counter() - compiled)
-    say(f'baselines ... ({compiled - begin:.0f} s to compile the prediction)')
-    predictions = {**baselines(config, data, test), f'ours, preset demo ({history["epoch"][-1]} epochs)': result['prediction']}
-    errors = {name: float(abs(p - result['truth']).mean()) * HARTREE_EV * 1e3 for name, p in predictions.items()}
+    result, speed = _evaluated(run, data, test_molecules)
+    test = data.take(result['places'])
+    say('baselines ...')
+    ours = f'ours ({history["epoch"][-1]} epochs)'
+    predictions = {'truth': result['truth'], **baselines(config, data, test), ours: result['prediction']}
+    factor = config.quantity.factor
+    errors = {n: float(abs(p - result['truth']).mean())*factor for n, p in list(predictions.items())[1:]}
     report(errors, len(test), config, say)
-    turned, permuted = invariance(run, test.take(np.arange(min(100, len(test)))), rotations)
-    ours = list(errors.values())[-1]
-    say(f'random rotations ({rotations} of each of 100 molecules) move a prediction by {turned*HARTREE_EV*1e3:.2f} meV (root mean square), {turned*HARTREE_EV*1e3/ours:.1%} of the error')
-    say(f'random orders of the atoms move it by {permuted*HARTREE_EV*1e3:.4f} meV at most')
-    say(f'trained {np.nanmean(history["items_per_second"][1:] if len(history["epoch"]) > 1 else history["items_per_second"]):.0f} molecules/s, predicted {speed:.0f} molecules/s')
-    write_predictions(out / 'predictions.csv', test, result, predictions); draw(out, result, history, test)
-    say(f'weights, predictions.csv, parity.png, learning_curve.png, molecule.png are in {out}; {time.perf_counter() - start:.0f} s in all')
+    say_symmetry(run, test.take(np.arange(min(100, len(test)))), rotations, errors[ours], say)
+    say(f'trained {history.items_per_second:.0f} molecules/s, predicted {speed:.0f} molecules/s')
+    _leave(out, config, result, history, test, predictions)
+    say(f'weights, card.md, predictions.csv, parity.png, learning_curve.png, molecule.png are in {out}; '
+        f'{time.perf_counter() - start:.0f} s in all')
     return errors
 
-def report(errors:dict, count:int, config:RunConfig, say)->None:
-    "The table of mean absolute errors, and a plain word where ours falls short"
-    say(f'\nU0, mean absolute error on {count} test molecules, all trained on the same {config.train_molecules}\n{"":44}{"meV":>8}{"kcal/mol":>10}')
-    for name, error in errors.items(): say(f'{name:44}{error:8.0f}{error/1e3*EV_KCAL_MOL:10.2f}')
-    _, linear, kernel, ours = errors.values()
-    say(f'ours has {ours/linear:.2f} times the error of the linear regression and {ours/kernel:.2f} times that of kernel ridge regression'
-        + ('' if ours < kernel else ': the time of the demo does not suffice to reach the kernel method') + '\n')
+# %% ../../nbs/37_molecule_demo.ipynb #926b13a3
+def _plan(config, data): # RunConfig, Molecules -> what will be trained, as text
+    train = len(split_of(config.split, data)[0])
+    used = min(train, config.train_molecules or train)
+    limit = config.train.time_limit_s
+    time_limit = f', at most {limit:.0f} s after compilation' if limit else ''
+    return f'training {config.model.layers} on the first {used:,} of the {train:,} training molecules of split ' \
+           f'{config.split}{time_limit}'
 
-def write_predictions(path:Path, test:Molecules, result:dict, predictions:dict)->None:
-    "One row for each test molecule: QM9 number, truth and the predictions of every method, in eV"
-    header = ['qm9_index', 'U0_atomisation_eV', *(name.split(',')[0].replace(' ', '_') + '_eV' for name in predictions)]
-    columns = [test.index, *(np.round(v * HARTREE_EV, 6) for v in (result['truth'], *predictions.values()))]
-    write_rows(path, [dict(zip(header, row)) for row in zip(*columns)], header)
+def _evaluated(run, data, test_molecules): # -> result of `evaluate_run`, molecules predicted a second
+    places = split_of(run.config.split, data)[2][:test_molecules]
+    run.measured(data.take(places[:200])) # compiles
+    start = time.perf_counter()
+    result = evaluate_run(run, data, test_molecules)
+    return result, len(places)/(time.perf_counter() - start)
+
+def _leave(out, config, result, history, test, predictions): # scores, card, table and pictures in the folder
+    scores = evaluation_scores(config, result, False, float(history['valid_mae'][-1]))
+    write_scores(out, scores, read_record(out).digest)
+    write_molecule_card(out)
+    write_predictions(out/'predictions.csv', test, config, predictions)
+    draw_results(out, config, result, history)
+    draw_molecule(out/'molecule.png', test)
