@@ -6,30 +6,31 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PUBLISHED', 'record_evaluation', 'read_evaluations', 'plot_error_by_size', 'draw_evaluation', 'best_of',
-           'results_table', 'model_card']
+__all__ = ['validation_error', 'record_evaluation', 'read_evaluations', 'is_evaluated', 'results_table', 'plot_error_by_size',
+           'draw_evaluation']
 
-# %% ../../nbs/38_molecule_table.ipynb #cell-4
+# %% ../../nbs/38_molecule_table.ipynb #75b25526
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ase.data import chemical_symbols
 
-from .qm9 import TARGETS, Molecules, Target, get_target
-from ..train.records import read_json, read_rows, write_json
+from .qm9 import Molecules, Target
+from .run import MIGRATIONS, RunConfig, evaluation_scores, write_molecule_card
+from ..train.config import read_config
+from ..train.evaluation import published_scores, read_scores, score_table, select_runs, write_scores
+from ..train.records import read_rows
+from ..train.runs import read_record
 
-# %% ../../nbs/38_molecule_table.ipynb #cell-7
-PUBLISHED = {                   # split -> name -> one figure for each target
-    '1': {'DimeNet++ (2020)':   (.030, .044, 24.6, 19.5, 32.6, .331, 1.21, 6.32, 6.28, 6.53, 7.56, .023),
-          'PaiNN (2021)':       (.012, .045, 27.6, 20.4, 45.7, .066, 1.28, 5.85, 5.83, 5.98, 7.35, .024),
-          'TorchMD-Net (2022)': (.011, .059, 20.3, 17.5, 36.1, .033, 1.84, 6.15, 6.38, 6.16, 7.62, .026),
-          'the paper (2023)':   (.016, .049, 21.6, 18.0, 28.8, .027, 1.15, 5.65, 5.72, 5.69, 6.54, .022)},
-    '2': {'EGNN (2021)':        (.029, .071, 29.0, 25.0, 48.0, .106, 1.55, 11.0, 12.0, 12.0, 12.0, .031),
-          'SEGNN (2022)':       (.023, .060, 24.0, 21.0, 42.0, .660, 1.62, 15.0, 13.0, 16.0, 15.0, .031),
-          'Equiformer (2022)':  (.014, .056, 17.0, 16.0, 33.0, .227, 1.32, 10.0, 11.0, 10.0, 10.0, .025),
-          'the paper (2023)':   (.017, .049, 22.3, 19.1, 29.8, .028, 1.19, 5.96, 5.98, 5.97, 6.97, .023)}}
+# %% ../../nbs/38_molecule_table.ipynb #a630079c
+def validation_error(
+    out:Path, # folder of a run
+)->float|None: # in the literature's unit; None where none was measured
+    "The validation error of a run after its last epoch"
+    rows = read_rows(Path(out)/'metrics.csv', ('epoch',))
+    return rows[-1].get('valid_mae') if rows else None
 
-# %% ../../nbs/38_molecule_table.ipynb #cell-10
+# %% ../../nbs/38_molecule_table.ipynb #38bd40ef
 def record_evaluation(
     out:Path,      # folder of the run
     target:str,    # what was evaluated; 'gap' also for LUMO - HOMO of two runs
@@ -37,20 +38,32 @@ def record_evaluation(
     result:dict,   # of `evaluate_run`
     whole:bool,    # the whole test split
 )->None:
-    "Leave evaluation-<target>.json in the folder of the run"
-    row = dict(target=target, split=split, mae=result['mae'], unit=result['unit'], molecules=len(result['places']), whole=whole)
-    write_json(Path(out) / f'evaluation-{target}.json', row, indent=1)
+    "The test error, by size of the molecules as well, and the validation error to evaluations.csv; and a new card"
+    config, record = read_config(RunConfig, Path(out)/'config.json', MIGRATIONS), read_record(out)
+    own = target == config.target and str(split) == config.split
+    valid = validation_error(out) if own else None # that of the gap is of two runs
+    config = replace(config, target=target, split=str(split))
+    write_scores(out, evaluation_scores(config, result, whole, valid), record.digest if record else '')
+    write_molecule_card(out)
 
 def read_evaluations(folders:list)->list: # of dicts
-    "What was recorded in the folders; ValueError names one that holds nothing"
-    rows = []
-    for folder in map(Path, folders):
-        found = sorted(folder.glob('evaluation-*.json'))
-        if not found: raise ValueError(f'{folder} holds no evaluation: run `spherical-cnn qm9 evaluate {folder}` first')
-        rows += [read_json(p) | dict(folder=str(folder)) for p in found]
-    return rows
+    "What evaluations left in the folders; ValueError names one that holds none"
+    return read_scores(folders)
 
-# %% ../../nbs/38_molecule_table.ipynb #cell-11
+def is_evaluated(
+    out:Path, # folder of a run
+)->bool:
+    "Whether an evaluation left its rows there"
+    return (Path(out)/'evaluations.csv').exists()
+
+# %% ../../nbs/38_molecule_table.ipynb #ad6dd92d
+def results_table(
+    rows:list, # of `read_evaluations`
+)->str: # Markdown
+    "The paper's Table 2 with the runs below it, split by split; a * marks errors on a part of the test split"
+    return score_table(published_scores(2), select_runs(rows))
+
+# %% ../../nbs/38_molecule_table.ipynb #e5841300
 def plot_error_by_size(
     counts:np.ndarray, # (molecules,) atoms
     error:np.ndarray,  # (molecules,) absolute errors in the unit
@@ -60,11 +73,17 @@ def plot_error_by_size(
     "Mean absolute error of molecules of each size, with how many there are"
     import matplotlib.pyplot as plt
     ax = plt.subplots(figsize=(4.6, 3.2), layout='constrained')[1] if ax is None else ax
-    sizes, place = np.unique(counts, return_inverse=True); number = np.bincount(place)
-    ax.bar(sizes, number, color='.88', zorder=0); ax.set(xlabel='atoms', ylabel='molecules')
-    right = ax.twinx(); right.plot(sizes, np.bincount(place, error) / number, 'o-', ms=3); right.set_ylabel(f'mean absolute error ({unit})'); right.set_ylim(0)
+    sizes, place = np.unique(counts, return_inverse=True)
+    number = np.bincount(place)
+    ax.bar(sizes, number, color='.88', zorder=0)
+    ax.set(xlabel='atoms', ylabel='molecules (bars)')
+    right = ax.twinx()
+    right.plot(sizes, np.bincount(place, error)/number, 'o-', ms=3)
+    right.set_ylabel(f'mean absolute error ({unit})')
+    right.set_ylim(0)
     return ax
 
+# %% ../../nbs/38_molecule_table.ipynb #37250968
 def draw_evaluation(
     out:Path,            # folder of the run
     target:Target,       # what was evaluated
@@ -74,49 +93,12 @@ def draw_evaluation(
     "Parity plot and error by size as PNG files in the folder of the run"
     from matplotlib.figure import Figure
     from spherical_cnn.plotting import plot_parity
-    truth, prediction = (result[k] * target.factor / (1e3 if target.reported == 'meV' else 1) for k in ('truth', 'prediction'))
-    counts, error = molecules.counts[result['places']], abs(result['prediction'] - result['truth']) * target.factor
-    paint = {f'parity-{target.name}.png': lambda ax: plot_parity(truth, prediction, 'eV' if target.reported == 'meV' else target.reported, ax, f'{target.name}, {len(truth)} test molecules'),
-             f'error-by-size-{target.name}.png': lambda ax: plot_error_by_size(counts, error, target.reported, ax)}
-    for name, draw in paint.items():
-        figure = Figure((4.6, 4) if name.startswith('parity') else (4.6, 3.2), layout='constrained'); draw(figure.subplots()); figure.savefig(Path(out) / name, dpi=150)
-    return list(paint)
-
-# %% ../../nbs/38_molecule_table.ipynb #cell-12
-def best_of(rows:list, split:str)->tuple[dict, bool]: # target -> mae, whether some are of a part of the test split
-    "Smallest error of each target among the runs of one split"
-    rows = sorted((r for r in rows if r['split'] == split), key=lambda r: (not r['whole'], r['mae']))
-    best = {}
-    for r in rows: best.setdefault(r['target'], r)
-    return best, any(not r['whole'] for r in best.values())
-
-def results_table(rows:list)->str:
-    "Markdown, in the layout of the paper's Table 2; a * marks errors on a part of the test split"
-    head = ['', *(f'{t.name} [{t.reported}]' for t in TARGETS.values())]
-    lines = []
-    for split, published in PUBLISHED.items():
-        best, part = best_of(rows, split)
-        lines += [f'Split {split}', '', '| ' + ' | '.join(head) + ' |', '|' + '---|'*len(head)]
-        lines += ['| ' + ' | '.join([name, *map(str, figures)]) + ' |' for name, figures in published.items()]
-        ours = [f'{best[t]["mae"]:.3g}' + ('' if best[t]['whole'] else '*') if t in best else '' for t in TARGETS]
-        lines += ['| ' + ' | '.join(['here', *ours]) + ' |', ''] + (['\\* on a part of the test split', ''] if part else [])
-    others = sorted({r['split'] for r in rows} - set(PUBLISHED))
-    lines += [f'split {r["split"]}: {r["target"]} {r["mae"]:.3g} {r["unit"]}' for s in others for r in rows if r['split'] == s]
-    return '\n'.join(lines)
-
-# %% ../../nbs/38_molecule_table.ipynb #9b728cf2
-def model_card(
-    out:Path,     # folder of an evaluated run
-    note:str='',  # on what, and how, it was trained
-)->str:           # Markdown
-    "The model card of a run"
-    out = Path(out); config = read_json(out / 'config.json'); model, target = config['model'], get_target(config['target'], config.get('unit')); qm9 = config.get('data', 'qm9') == 'qm9'
-    rows = read_rows(out / 'metrics.csv', ('epoch',))
-    elements = ', '.join(chemical_symbols[z] for z in model['elements'])
-    lines = [f'# {target.name}, a trained spherical CNN', '', f'- Predicts: {target.label} of molecules of {elements}' + (', as what is left without the atoms' if target.references else '') + (' (B3LYP/6-31G(2df,p), as QM9 holds it)' if qm9 else '') + '.']
-    for r in read_evaluations([out]):
-        published = PUBLISHED.get(r['split'], {}).get('the paper (2023)') if qm9 else None
-        lines.append(f'- Error{" of " + r["target"] if r["target"] != target.name else ""}: {r["mae"]:.4g} {r["unit"]} mean absolute on {r["molecules"]:,} test molecules of split {r["split"]}{"" if r["whole"] else ", a part of it"}.' + (f' The paper reports {published[list(TARGETS).index(r["target"])]} after 2000 epochs on 16 TPUs.' if published else ''))
-    lines += [f'- Trained: {float(rows[-1]["seconds"]):.0f} s{" " + note if note else ""}, {int(rows[-1]["step"]):,} steps, {len(rows)} epochs begun of {"all" if config["train_molecules"] is None else "the first " + str(config["train_molecules"])} training molecules. `metrics.csv` is its record, `config.json` all of its settings.',
-              f'- Network: layers (resolution, channels) {model["layers"]}, powers of the distance {model["powers"]}, {(out / "weights.safetensors").stat().st_size/1e6:.1f} MB of weights; predictions on grids oversampled by {config["predict_oversampling"] or model["oversampling"]}.']
-    return '\n'.join(lines + ['- Not for: charged, open-shell or larger molecules, or structures away from a minimum of the energy; what forces of such a model are worth is shown in notebook 34.']*qm9) + '\n'
+    error = abs(result['prediction'] - result['truth'])*target.factor
+    unit, scale = ('eV', target.factor/1e3) if target.reported == 'meV' else (target.reported, target.factor)
+    parity, sizes = (Figure(size, layout='constrained') for size in ((4.6, 4), (4.6, 3.2)))
+    title = f'{target.name}, {len(error):,} test molecules'
+    plot_parity(result['truth']*scale, result['prediction']*scale, unit, parity.subplots(), title)
+    plot_error_by_size(molecules.counts[result['places']], error, target.reported, sizes.subplots())
+    figures = {f'parity-{target.name}.png': parity, f'error-by-size-{target.name}.png': sizes}
+    for name, figure in figures.items(): figure.savefig(Path(out)/name, dpi=150)
+    return list(figures)
