@@ -60,7 +60,7 @@ def _check_tail(lines, count, path): # what stands behind the atoms
     named = sum(bool(line.strip()) for line in lines[1:])
     if named != 2: raise MoleculeFileError(path, 4 + count, f'{named} lines follow the frequencies', '2')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #98e785a3
+# %% ../../nbs/35b_molecule_sources.ipynb #8d5d79bb
 _LARGEST = 2**20 # bytes of one file of QM9
 
 def _gdb_frame(
@@ -69,7 +69,7 @@ def _gdb_frame(
     elements:tuple=None, # atomic numbers that are allowed; None: all
 )->Frame:                # named gdb_1, gdb_2, ..., with the targets and the index
     "One file of QM9's archive; MoleculeFileError if what it says of itself does not fit what it holds"
-    if len(data) > _LARGEST: raise MoleculeFileError(path, None, f'there are {len(data):,} bytes or more', f'at most {_LARGEST:,}')
+    if len(data) > _LARGEST: raise MoleculeFileError(path, None, f'there are more than {_LARGEST:,} bytes')
     lines = [line.rstrip('\r') for line in data.decode(errors='backslashreplace').split('\n')]
     count, index, values = _gdb_head(lines, path)
     atoms = []
@@ -81,8 +81,9 @@ def _gdb_frame(
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
     return checked_frame(Frame(f'gdb_{index}', numbers, positions, values | dict(index=index)), path, 3, elements)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #d3335085
-_EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+# %% ../../nbs/35b_molecule_sources.ipynb #c8749562
+_EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+               tarfile.GNUTYPE_LONGLINK) # headers that are followed by names
 
 class _StrictHeader(tarfile.TarInfo):
     "A header in an archive; where tarfile would take a damaged one for the end, this one is an error"
@@ -108,7 +109,7 @@ def _unpacked(file): # binary file
         if head.startswith(begin): return opener(file)
     return file
 
-# %% ../../nbs/35b_molecule_sources.ipynb #a148da74
+# %% ../../nbs/35b_molecule_sources.ipynb #2404d6e1
 _LARGEST_MEMBER = 2**26 # bytes; passing over a larger one takes seconds
 
 def _check_member(member, path): # TarInfo
@@ -136,7 +137,7 @@ def _members(file, path): # binary file
         for block in iter(lambda: archive.fileobj.read(2**16), b''):
             if block.strip(b'\0'): raise tarfile.ReadError('something follows its end')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #ea0a6b0d
+# %% ../../nbs/35b_molecule_sources.ipynb #f850f8ff
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError, OverflowError)
 
 def _tar_frames(path:Path, elements:tuple=None)->Iterator:
@@ -154,7 +155,7 @@ def _tar_frames(path:Path, elements:tuple=None)->Iterator:
         if done: problem += f'; the {done:,} molecules before may be wrong as well'
         yield MoleculeFileError(path, None, problem, 'the whole file')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #860676a9
+# %% ../../nbs/35b_molecule_sources.ipynb #a48e6995
 def _uncharacterized_list(source:Path)->Path|None:
     "The file beside a source, or in a folder, that lists QM9's uncharacterised molecules"
     source = Path(source)
@@ -174,7 +175,7 @@ def _uncharacterized(path:Path)->set:
     if not indices: raise MoleculeFileError(path, None, 'no molecules are listed', 'lines that begin with an index')
     return indices
 
-# %% ../../nbs/35b_molecule_sources.ipynb #b8f07211
+# %% ../../nbs/35b_molecule_sources.ipynb #186ae4ba
 def _sdf_error(path, begin): # line where the record begins
     "A function that makes errors from the place of a line in the record"
     def error(k, problem, expected=''): return MoleculeFileError(path, begin + k, problem, expected)
@@ -192,6 +193,7 @@ def _sdf_counts(record, error): # lines
         raise error(3, f'{len(record) - 4} lines follow the counts', f'{atoms} atoms and {bonds} bonds')
     return atoms, bonds
 
+# %% ../../nbs/35b_molecule_sources.ipynb #225a1f7d
 _CHARGES = {'1': 3, '2': 2, '3': 1, '5': -1, '6': -2, '7': -3} # a code in the line of an atom
 
 def _sdf_atoms(record, count, path, begin, error): # lines
@@ -206,7 +208,7 @@ def _sdf_atoms(record, count, path, begin, error): # lines
         charge += _CHARGES.get(code, 0)
     return np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms]), charge
 
-# %% ../../nbs/35b_molecule_sources.ipynb #bc991b55
+# %% ../../nbs/35b_molecule_sources.ipynb #28432674
 def _sdf_charge(record, place, error): # lines, place behind the bonds
     "The place behind `M  END`, and the charge that lines between give, None if there is none"
     charge = None
@@ -229,7 +231,7 @@ def _check_bonds(record, place, bonds, atoms, error): # lines, place of the firs
         if not all(e and e <= atoms for e in ends) or ends[0] == ends[1]:
             raise error(k, f'{quoted(record[k])} is no bond', f'{bonds} bonds among {atoms} atoms, as the counts say')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #5831523e
+# %% ../../nbs/35b_molecule_sources.ipynb #fd2acc2c
 def _sdf_items(record, place, error): # lines, place behind `M  END`
     "The data items at the end of a record: name -> text"
     items, lines = {}, iter(range(place, len(record)))
@@ -246,7 +248,7 @@ def _sdf_items(record, place, error): # lines, place behind `M  END`
         items[name] = '\n'.join(text)
     return items
 
-# %% ../../nbs/35b_molecule_sources.ipynb #0497842e
+# %% ../../nbs/35b_molecule_sources.ipynb #4e09d825
 def _sdf_frame(
     record:list,         # lines
     ended:bool,          # by $$$$
@@ -290,7 +292,7 @@ def _labels(path): # of a CSV file
     named = {str(row['mol_id']): row for row in rows if 'mol_id' in row}
     return named, {name for name, count in times.items() if count > 1}
 
-# %% ../../nbs/35b_molecule_sources.ipynb #ab56dcbc
+# %% ../../nbs/35b_molecule_sources.ipynb #dd65ccf5
 def _labelled(frame, labels, twice, path, begin): # of `_labels`; path and line of the record for messages
     "A frame with the row of its name among its values"
     error, beside = _sdf_error(path, begin), f'{Path(path).name}.csv'
@@ -314,7 +316,7 @@ def _sdf_frames(path:Path, elements:tuple=None)->Iterator:
                 except MoleculeFileError as error: yield error
     except (OSError, ValueError) as error: yield error
 
-# %% ../../nbs/35b_molecule_sources.ipynb #ff4eb086
+# %% ../../nbs/35b_molecule_sources.ipynb #ddde8789
 @contextmanager
 def _database(path:Path):
     "Context with a connection that cannot write; MoleculeFileError if the file is no ASE database that we know"
@@ -337,7 +339,7 @@ def _information(database, name): # connection
     found = database.execute('SELECT value FROM information WHERE name=?', (name,)).fetchone()
     return str(found[0]) if found else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #173ce639
+# %% ../../nbs/35b_molecule_sources.ipynb #c100e3d3
 _SCHNETPACK_NAMES = dict(dipole_moment='mu', isotropic_polarizability='alpha', electronic_spatial_extent='r2',
                          energy_U0='U0', energy_U='U', enthalpy_H='H', free_energy='G', heat_capacity='Cv')
 
@@ -358,7 +360,7 @@ def _scalar(value, blob): # as JSON has it
     while isinstance(value, list) and len(value) == 1: value = value[0]
     return value if isinstance(value, (int, float, str)) else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #9cb68e65
+# %% ../../nbs/35b_molecule_sources.ipynb #64fb793b
 _ANGSTROM = dict(ang=1., angstrom=1., a=1., bohr=.529177210903, a0=.529177210903, nm=10.) # CODATA 2018
 _ROW = 'numbers, positions, pbc, initial_charges, energy, key_value_pairs, data, natoms'
 
@@ -379,7 +381,7 @@ def _row_frame(row, where, length, units, elements): # of `_ROW`; angstrom in a 
     frame = Frame(printable(where), numbers.astype('int32'), positions.reshape(-1, 3), named, given)
     return checked_frame(frame, where, None, elements, float(charge))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #cell-11
+# %% ../../nbs/35b_molecule_sources.ipynb #1455f274
 def _metadata(database, path): # connection
     "Angstrom in its unit of length, and name of a property -> its unit"
     held = json.loads(_information(database, 'metadata') or '{}')
@@ -397,6 +399,7 @@ def _row_ids(database): # connection
     except sqlite3.Error as error: return found, error
     return found, None
 
+# %% ../../nbs/35b_molecule_sources.ipynb #cell-11
 def _database_frames(path:Path, elements:tuple=None)->Iterator:
     "The rows of an ASE database, which is not written; an error in the place of each row that is damaged"
     try:
@@ -417,7 +420,8 @@ def _database_frames(path:Path, elements:tuple=None)->Iterator:
         yield MoleculeFileError(path, None, f'this is not a whole ASE database ({type(error).__name__}: {error})')
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-13
-_ENDINGS = dict(tar=('.tar', '.tar.bz2', '.tar.gz', '.tgz', '.tar.xz'), sdf=('.sdf',), db=('.db',), xyz=('.xyz', '.extxyz'))
+_ENDINGS = dict(tar=('.tar', '.tar.bz2', '.tar.gz', '.tgz', '.tar.xz'), sdf=('.sdf',), db=('.db',),
+                xyz=('.xyz', '.extxyz'))
 
 def kind_of(source:str|Path)->str:
     "'qm9', 'tar', 'sdf', 'db', 'folder' or 'xyz', by the name; ValueError or FileNotFoundError otherwise"
@@ -431,7 +435,7 @@ def kind_of(source:str|Path)->str:
     if kind is None: raise ValueError(f"{name}: unknown kind of file; expected {known}, a folder, or 'qm9'")
     return kind
 
-# %% ../../nbs/35b_molecule_sources.ipynb #d1f348cd
+# %% ../../nbs/35b_molecule_sources.ipynb #4eb0baac
 def _is_qm9(frame): # Frame
     "Whether it is a molecule of QM9 by its name and its index"
     return frame.name == f'gdb_{frame.values.get("index")}'
@@ -445,6 +449,7 @@ def _folder_files(folder:Path)->list:
         found += [Path(place)/n for n in names if not n.startswith('.') and n.lower().endswith(_ENDINGS['xyz'])]
     return sorted(found)
 
+# %% ../../nbs/35b_molecule_sources.ipynb #c363af05
 def _xyz_file(path:Path, elements:tuple=None)->Iterator:
     "The molecules of an xyz file, which may be one of the files of QM9"
     try:
@@ -464,9 +469,10 @@ def _folder_frames(folder:Path, elements:tuple=None)->Iterator:
     for path in paths:
         inside = printable(path.relative_to(folder).as_posix())
         for frame in _xyz_file(path, elements):
-            yield frame if isinstance(frame, Exception) or _is_qm9(frame) else replace(frame, name=inside + frame.name.removeprefix(printable(path.name)))
+            named = isinstance(frame, Exception) or _is_qm9(frame)
+            yield frame if named else replace(frame, name=inside + frame.name.removeprefix(printable(path.name)))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #912b53c9
+# %% ../../nbs/35b_molecule_sources.ipynb #2c79391d
 def _packaged_frames(source, elements=None): # 'qm9'
     "The molecules of the package qm9pack"
     data = load_qm9()
@@ -488,7 +494,7 @@ def molecule_stream(
         yield item
     if not count: yield MoleculeFileError(source, None, 'there are no molecules', 'at least one')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #6938275d
+# %% ../../nbs/35b_molecule_sources.ipynb #2109edb8
 _DEBYE_EANG = 4.80320471257 # debye in an elementary charge times an angstrom, CODATA 2018
 _BOHR = _ANGSTROM['bohr']
 _UNITS = { # name in small letters -> kind of quantity, value in the unit of that kind
@@ -534,7 +540,7 @@ def _refuse_copies(molecules:Molecules, source)->None:
             names = molecules.names
             raise ValueError(f'{printable(source)}: {names[k]} is a copy of {names[first]}; remove one of the two')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #fd9fb9ee
+# %% ../../nbs/35b_molecule_sources.ipynb #08ee27fb
 def source_digest(source:str|Path, *more)->str:
     "16 hex digits of a file's contents, or of the names, sizes and times of a folder's files"
     path, digest = Path(source), hashlib.sha256(repr((2, *more)).encode()) # 2: of the rules of this page
@@ -557,12 +563,12 @@ def _qm9_order(frames:list, source)->list:
     if twice: raise ValueError(f'{name}: index {twice[0]} is there twice')
     beside = _uncharacterized_list(source)
     if beside is None and len(frames) > 130831:
-        raise FileNotFoundError(f'{name} holds {len(frames):,} molecules of QM9, where the standard splits are of 130,831: '
+        raise FileNotFoundError(f'{name} holds {len(frames):,} molecules of QM9, the standard splits are of 130,831: '
                                 'put the list of the 3,054 uncharacterised ones, uncharacterized.txt, beside it')
     drop = _uncharacterized(beside) if beside else set()
     return sorted((f for f in frames if f.values['index'] not in drop), key=lambda frame: frame.values['index'])
 
-# %% ../../nbs/35b_molecule_sources.ipynb #a70f8f7d
+# %% ../../nbs/35b_molecule_sources.ipynb #96d4924a
 def _wanted(source, target, unit): # see `load_molecules`
     "Names of the properties to read; ValueError for one of the user's own without a unit"
     if unit is None and (target is None or target in TARGETS): return tuple(TARGETS)
@@ -574,13 +580,14 @@ def _wanted(source, target, unit): # see `load_molecules`
 def _read_frames(source, progress): # see `load_molecules`
     "All molecules of a source; the first error is raised"
     from tqdm import tqdm
-    quiet = not (progress and sys.stderr.isatty())
-    frames = []
-    for frame in tqdm(molecule_stream(source), f'reading {printable(Path(source).name)}', unit=' molecules', disable=quiet):
+    quiet, frames = not (progress and sys.stderr.isatty()), []
+    told = f'reading {printable(Path(source).name)}'
+    for frame in tqdm(molecule_stream(source), told, unit=' molecules', disable=quiet):
         if isinstance(frame, Exception): raise frame
         frames.append(frame)
     return frames
 
+# %% ../../nbs/35b_molecule_sources.ipynb #7b6824c0
 def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of `_wanted`, see `load_molecules`
     "The molecules with those of the properties that they have, the target among them"
     if all(map(_is_qm9, frames)):
@@ -596,14 +603,14 @@ def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of
     targets = {t: _property_column(frames, t, units[t], source) for t in names}
     return replace(molecules, targets=targets, units=units, index=index)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #f166590a
+# %% ../../nbs/35b_molecule_sources.ipynb #4a22d765
 def load_molecules(
     source:str|Path='qm9', # 'qm9' (the package qm9pack), or the path of a file or folder
     target:str=None,       # property to read; None: the twelve targets of QM9
     unit:str=None,         # of a property of the user's own; None: QM9's
     progress:bool=True,    # a bar while reading for the first time
 )->Molecules:              # with targets, units and names
-    "A data set in memory, from the cache if it was read before; ValueError or OSError for the first thing that is wrong"
+    "A data set in memory, from the cache if it was read before; ValueError or OSError for the first fault"
     if kind_of(source) == 'qm9': return load_qm9()
     wanted = _wanted(source, target, unit)
     name = Path(source).name
