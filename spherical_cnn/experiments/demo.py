@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['baselines', 'report', 'write_predictions', 'draw_molecule', 'draw_results', 'say_symmetry', 'run_demo']
 
-# %% ../../nbs/37_molecule_demo.ipynb #77e4835b
+# %% ../../nbs/37_molecule_demo.ipynb #b0751b9f
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..molecules.sphere import molecule_maps, neighbour_table
 from ..train.compare import symmetry_change
 from ..train.evaluation import write_scores
 from ..train.records import write_rows
-from ..train.runs import read_record
+from ..train.runs import counted, read_record
 
 # %% ../../nbs/37_molecule_demo.ipynb #3c73758e
 def baselines(
@@ -71,7 +71,7 @@ def write_predictions(path:Path, test:Molecules, config:RunConfig, predictions:d
     columns = [test.index, *(np.round(values*scale, 6) for values in predictions.values())]
     write_rows(path, [dict(zip(header, row)) for row in zip(*columns)], header)
 
-# %% ../../nbs/37_molecule_demo.ipynb #0fe43f35
+# %% ../../nbs/37_molecule_demo.ipynb #c1179857
 def _molecule_to_draw(molecules): # Molecules -> place of the one to draw
     def gap(k): # smallest distance of two atoms on the plane in which the molecule is widest, angstrom
         numbers, x = molecules[k]
@@ -94,7 +94,8 @@ def draw_molecule(
     maps = molecule_maps(numbers, positions.astype('float32'), *table, grid, elements, powers=(2,))
     names = [chemical_symbols[z] for z in elements]
     figure = plot_molecule_with_spheres(numbers, positions, np.asarray(maps), grid.colat, grid.lon, names, len(numbers))
-    figure.suptitle(f'QM9 number {molecules.index[k]}: all {len(numbers)} atoms, power 2, a colour scale for each column')
+    title = f'QM9 number {molecules.index[k]}: all of its {len(numbers)} atoms'
+    figure.suptitle(f'{title}, power 2, a colour scale for each column')
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -117,7 +118,7 @@ def draw_results(
     plot_learning_curve(history, ['valid_mae'], 'seconds', curve.subplots(), label, target.name)
     for name, figure in dict(parity=parity, learning_curve=curve).items(): figure.savefig(out/f'{name}.png', dpi=150)
 
-# %% ../../nbs/37_molecule_demo.ipynb #ceb8ba9b
+# %% ../../nbs/37_molecule_demo.ipynb #c3f4c8a4
 def say_symmetry(
     run:Run,
     molecules:Molecules, # on which to measure
@@ -129,12 +130,12 @@ def say_symmetry(
     factor, unit = run.config.quantity.factor, run.config.quantity.reported
     turned = symmetry_change(run.measured, turn_molecules, molecules, rotations).rms*factor
     permuted = symmetry_change(run.measured, shuffle_atoms, molecules, 1).largest*factor
-    say(f'random rotations ({rotations} of each of {len(molecules)} molecules) move a prediction by {turned:.3g} {unit} '
-        f'(root mean square), {turned/error:.1%} of the error')
+    say(f'random rotations ({rotations} of each of {len(molecules)} molecules) move a prediction by '
+        f'{turned:.3g} {unit} (root mean square), {turned/error:.1%} of the error')
     say(f'random orders of the atoms move it by {permuted:.2g} {unit} at most')
     return turned, permuted
 
-# %% ../../nbs/37_molecule_demo.ipynb #81c4ba73
+# %% ../../nbs/37_molecule_demo.ipynb #d91e1490
 def run_demo(
     out:Path,                        # folder of the run; must not hold one
     config:RunConfig|str=PRESETS['demo'], # what to train, or the name of a preset
@@ -153,7 +154,7 @@ def run_demo(
     result, speed = _evaluated(run, data, test_molecules)
     test = data.take(result['places'])
     say('baselines ...')
-    ours = f'ours ({history["epoch"][-1]} epochs)'
+    ours = f'ours, {counted(int(history["epoch"][-1]), "epoch")}'
     predictions = {'truth': result['truth'], **baselines(config, data, test), ours: result['prediction']}
     factor = config.quantity.factor
     errors = {n: float(abs(p - result['truth']).mean())*factor for n, p in list(predictions.items())[1:]}
