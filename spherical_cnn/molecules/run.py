@@ -13,7 +13,7 @@ __all__ = ['LARGEST', 'PAPER_LAYERS', 'PRESETS', 'READOUTS', 'MIGRATIONS', 'RunC
            'write_molecule_card', 'GapRun', 'load_pretrained', 'open_run', 'errors', 'evaluate_run',
            'evaluation_scores']
 
-# %% ../../nbs/33_molecule_training.ipynb #6a631806
+# %% ../../nbs/33_molecule_training.ipynb #37ecd5c9
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -35,7 +35,8 @@ from ..train.config import preset as named_preset
 from ..train.devices import fleet_of
 from ..train.evaluation import Score, group_scores, group_table, published_scores, read_scores
 from ..train.loop import TrainConfig, fit, load_weights, save_weights
-from ..train.runs import DataRecord, array_digest, check_same_data, start_run, write_card
+from ..train.runs import DataRecord, array_digest, check_same_data, counted, read_record, start_run
+from ..train.runs import write_card
 
 # %% ../../nbs/33_molecule_training.ipynb #e68ae2ae
 LARGEST = 29 # atoms of the largest molecule of QM9; arrays are padded to it
@@ -181,7 +182,7 @@ def training_batches(
             yield batch
     return batches, steps
 
-# %% ../../nbs/33_molecule_training.ipynb #e9a64e92
+# %% ../../nbs/33_molecule_training.ipynb #86aeec0a
 def check_molecules(
     config:RunConfig,
     data:Molecules,
@@ -199,7 +200,7 @@ def check_molecules(
     if len(large):
         name = data.names[large[0]] if data.names else f'number {data.index[large[0]]}'
         raise ValueError(f'molecule {name} has {data.counts[large[0]]} atoms, a batch holds {config.batch_atoms}: '
-                         f'raise batch_atoms, or leave out {len(large)} molecules')
+                         f'raise batch_atoms, or leave out {counted(len(large), "molecule")}')
     return parts
 
 def _check_unit(config, data): # ValueError for a target of QM9 in another unit
@@ -236,7 +237,7 @@ def molecule_facts(
         distances=[float(nearest.min()), float(nearest.max())] if len(nearest) else [],
     )
 
-# %% ../../nbs/33_molecule_training.ipynb #1d9b4a7c
+# %% ../../nbs/33_molecule_training.ipynb #9ad8dc57
 def range_warnings(
     facts:dict, # of `molecule_facts`; empty: nothing is known
     molecules:Molecules,
@@ -250,7 +251,7 @@ def range_warnings(
         atoms = slice(first, first + count)
         new, d = sorted(set(molecules.numbers[atoms].tolist()) - seen), nearest[atoms]
         words = [f'{_symbols(new)} not trained on'] if new else []
-        if not fewest <= count <= most: words.append(f'{count} atoms, trained on {fewest} to {most}')
+        if not fewest <= count <= most: words.append(f'{counted(int(count), "atom")}, trained on {fewest} to {most}')
         if count > 1 and not (d.min() >= .98*shortest and d.max() <= 1.02*longest):
             words.append(f'neighbours {d.min():.2f} to {d.max():.2f} angstrom apart, '
                          f'trained on {shortest:.2f} to {longest:.2f}')
@@ -460,16 +461,19 @@ def _limits(config): # RunConfig -> sentences
             'Structures that are no minimum of the energy at B3LYP/6-31G(2df,p), such as a lone atom or a broken bond. '
             'What forces of such a model are worth is shown on page 34.']
 
-# %% ../../nbs/33_molecule_training.ipynb #88dfd4c4
+# %% ../../nbs/33_molecule_training.ipynb #6a641d2c
 def molecule_sections(
     out:Path, # folder of a run
 )->dict: # heading -> sentences, for `card_text`
     "What the card of a molecule model says, besides what every run says of itself"
     config, rows = read_config(RunConfig, Path(out)/'config.json', MIGRATIONS), _scores(out)
     model, target = config.model, config.quantity
-    what = f'The {target.label} of molecules of {_symbols(model.elements)}, in {target.reported}'
-    if target.references: what = f'The atomisation part of the {target.label}, which is negative, in {target.reported}'
-    sentences = [what + (', as B3LYP/6-31G(2df,p) has it.' if config.data == 'qm9' else '.')]
+    record = read_record(out)
+    seen = [z for z, _ in record.facts['elements']] if record else model.elements
+    what = f'the {target.label}'
+    if target.references: what = f'the atomisation part of {what}, which is negative'
+    sentences = [f'{what[:1].upper()}{what[1:]} of molecules of {_symbols(seen)}, in {target.reported}'
+                 + (', as B3LYP/6-31G(2df,p) has it.' if config.data == 'qm9' else '.')]
     sentences.append(f'Network: layers (resolution, channels) {model.layers}, powers of the distance {model.powers}.')
     errors = [_error_sentence(r, config.data == 'qm9') for r in rows if r['subset'].split()[0] in ('all', 'first')]
     for quantity in dict.fromkeys(r['quantity'] for r in rows):
