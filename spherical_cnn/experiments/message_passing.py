@@ -6,29 +6,31 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['peer_torch', 'molecule_pairs', 'MessagePassingConfig', 'message_passing_model', 'run_network', 'young_average',
+__all__ = ['peer_torch', 'molecule_pairs', 'MessagePassingConfig', 'message_passing_model', 'run_network',
            'train_message_passing', 'message_passing_baseline']
 
-# %% ../../nbs/36b_message_passing.ipynb #cell-4
-import csv
+# %% ../../nbs/36b_message_passing.ipynb #9fb22bc7
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from ..molecules.qm9 import EV_KCAL_MOL, ElementRegression, Molecules, atomization, get_target, load_qm9, split_indices
+from ..molecules.qm9 import ElementRegression, Molecules, atomization, get_target, load_qm9, split_indices
 from ..train.loop import warmup_cosine
+from ..train.records import Rows
 
-# %% ../../nbs/36b_message_passing.ipynb #cell-6
+# %% ../../nbs/36b_message_passing.ipynb #c43eb570
 def peer_torch():
     "The module torch; ImportError that says what to install where torch or torch_geometric is missing"
     try:
         import torch
         import torch_geometric  # noqa: F401
-    except ImportError as error: raise ImportError(f'the message-passing baseline needs torch and torch_geometric ({error}): pip install "spherical_cnn[peers]"') from None
+    except ImportError as error:
+        raise ImportError(f'the message-passing baseline needs torch and torch_geometric ({error}): '
+                          'pip install "spherical_cnn[peers]"') from None
     return torch
 
 # %% ../../nbs/36b_message_passing.ipynb #cell-9
@@ -49,7 +51,7 @@ def molecule_pairs(
     keep = (distance < cutoff) & (sender != receiver) | loops & (sender == receiver)
     return torch.stack([sender[keep], receiver[keep]]), distance[keep]
 
-# %% ../../nbs/36b_message_passing.ipynb #cell-12
+# %% ../../nbs/36b_message_passing.ipynb #8df65339
 @dataclass(frozen=True)
 class MessagePassingConfig:
     "A network of torch_geometric and how it is trained; the defaults are what the trials below chose"
@@ -64,36 +66,121 @@ class MessagePassingConfig:
     weight_average: float = .998   # decay of the average of the weights
 
     def __post_init__(self):
-        if self.network not in ('SchNet', 'ViSNet'): raise ValueError(f"unknown network {self.network!r}, expected 'SchNet' or 'ViSNet'")
+        if self.network not in ('SchNet', 'ViSNet'):
+            raise ValueError(f"unknown network {self.network!r}, expected 'SchNet' or 'ViSNet'")
 
     def __str__(self): return f'{self.network} {self.layers}x{self.width}, {self.radial} radial, cutoff {self.cutoff:g}'
 
-def message_passing_model(config:MessagePassingConfig):
-    "The network, which maps atomic numbers, positions and the molecule of each atom to (molecules,)"
-    torch = peer_torch()
+# %% ../../nbs/36b_message_passing.ipynb #25fb2065
+def message_passing_model(
+    config:MessagePassingConfig,
+): # module of torch: atomic numbers, positions and the molecule of each atom to (molecules,)
+    "The network, with random weights"
+    peer_torch()
     from torch_geometric.nn.models import SchNet, ViSNet
     if config.network == 'SchNet':
-        return SchNet(hidden_channels=config.width, num_filters=config.width, num_interactions=config.layers, num_gaussians=config.radial, cutoff=config.cutoff, interaction_graph=lambda x, batch: molecule_pairs(x, batch, config.cutoff))
-    class Pairs(torch.nn.Module):
-        def forward(self, x, batch):
-            pairs, distance = molecule_pairs(x, batch, config.cutoff, loops=True)
-            return pairs, distance, x[pairs[0]] - x[pairs[1]]
-    model = ViSNet(lmax=1, num_layers=config.layers, hidden_channels=config.width, num_rbf=config.radial, cutoff=config.cutoff)
-    model.representation_model.distance = Pairs()
+        def graph(positions, batch): return molecule_pairs(positions, batch, config.cutoff)
+        return SchNet(hidden_channels=config.width, num_filters=config.width, num_interactions=config.layers,
+                      num_gaussians=config.radial, cutoff=config.cutoff, interaction_graph=graph)
+    model = ViSNet(lmax=1, num_layers=config.layers, hidden_channels=config.width, num_rbf=config.radial,
+                   cutoff=config.cutoff)
+    model.representation_model.distance = _visnet_pairs(config.cutoff)
     return model
 
-def run_network(model, molecules:Molecules):
-    "(molecules,) tensor"
+def _visnet_pairs(cutoff): # angstrom -> module of torch
+    "The pairs as ViSNet wants them: with each atom itself, distances and differences"
     torch = peer_torch()
-    out = model(torch.from_numpy(molecules.numbers).long(), torch.from_numpy(molecules.positions).float(), torch.from_numpy(molecules.owner()))
+    class Pairs(torch.nn.Module):
+        def forward(self, x, batch):
+            pairs, distance = molecule_pairs(x, batch, cutoff, loops=True)
+            return pairs, distance, x[pairs[0]] - x[pairs[1]]
+    return Pairs()
+
+# %% ../../nbs/36b_message_passing.ipynb #0b39ce2d
+def run_network(
+    model,               # of `message_passing_model`
+    molecules:Molecules,
+): # (molecules,) tensor
+    "What the network says of molecules, standardised"
+    torch = peer_torch()
+    numbers, owner = torch.from_numpy(molecules.numbers).long(), torch.from_numpy(molecules.owner())
+    out = model(numbers, torch.from_numpy(molecules.positions).float(), owner)
     return (out[0] if isinstance(out, tuple) else out).view(-1)
 
-# %% ../../nbs/36b_message_passing.ipynb #cell-17
-def young_average(decay:float)->Callable: # of AveragedModel: (average, new, steps) -> average
-    "Exponential average that forgets faster while it is young, as in our own `fit`: it never holds much of the random start"
-    def average(old, new, steps): d = min(decay, (1 + float(steps)) / (10 + float(steps))); return d*old + (1 - d)*new
+# %% ../../nbs/36b_message_passing.ipynb #59b4d8d7
+def _young_average(decay): # -> (average, new, steps) -> average, as AveragedModel takes it
+    "Exponential average that forgets faster while it is young, as in our own `fit`: little of the random start stays"
+    def average(old, new, steps):
+        d = min(decay, (1 + float(steps)) / (10 + float(steps)))
+        return d*old + (1 - d)*new
     return average
 
+def _endless_batches(count, size, seed): # molecules, molecules in a batch -> iterator of (size,) places
+    "Batches of epoch after epoch, each in another order; what is left over of an epoch is dropped"
+    epoch = 0
+    while True:
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+        for k in range(0, max(1, count - size + 1), size): yield order[k:k + size]
+        epoch += 1
+
+# %% ../../nbs/36b_message_passing.ipynb #4efe34a5
+@dataclass
+class _Clock:
+    "Time and processor time of training; validation stops it"
+    elapsed: float = 0. # seconds
+    cpu: float = 0.     # seconds of all threads
+    since: tuple = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
+
+    def go_on(self): self.since = time.perf_counter(), time.process_time()
+    def read(self): # -> seconds
+        now = time.perf_counter(), time.process_time()
+        self.elapsed, self.cpu = self.elapsed + now[0] - self.since[0], self.cpu + now[1] - self.since[1]
+        self.since = now
+        return self.elapsed
+
+# %% ../../nbs/36b_message_passing.ipynb #0308a71d
+@dataclass
+class _Peer:
+    "A network in training, with all that turns its output into a value"
+    model: object      # module of torch
+    average: object    # AveragedModel, which predicts
+    optimizer: object
+    regression: ElementRegression
+    mean: float        # of what the regression leaves, in the unit of y
+    deviation: float
+
+    def step(self, molecules, target, rate): # a batch, (molecules,) standardised tensor, learning rate
+        for group in self.optimizer.param_groups: group['lr'] = rate
+        loss = (run_network(self.model, molecules) - target).abs().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+
+    def predict(self, molecules): # Molecules -> (molecules,) float64, in the unit of y
+        torch = peer_torch()
+        self.average.eval()
+        parts = [molecules.take(k) for k in np.array_split(np.arange(len(molecules)), -(-len(molecules) // 256))]
+        with torch.no_grad(): output = np.concatenate([run_network(self.average, m).double().numpy() for m in parts])
+        return self.regression.predict(molecules) + self.mean + self.deviation * output
+
+def _new_peer(molecules, y, config): # training set, (molecules,) target, MessagePassingConfig -> _Peer
+    torch = peer_torch()
+    from torch.optim.swa_utils import AveragedModel
+    regression = ElementRegression.fit(molecules, y)
+    rest, model = y - regression.predict(molecules), message_passing_model(config)
+    average = AveragedModel(model, avg_fn=_young_average(config.weight_average))
+    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
+    return _Peer(model, average, optimizer, regression, rest.mean(), rest.std())
+
+# %% ../../nbs/36b_message_passing.ipynb #6777e7b3
+def _history(peer, clock, seen, count, threads): # molecules seen in training, and how many there are -> dict
+    "Epochs, molecules per second, share of the threads' time that was used, number of parameters"
+    parameters = sum(p.numel() for p in peer.model.parameters())
+    return dict(epochs=seen / count, molecules_per_second=seen / clock.elapsed,
+                cpu_share=clock.cpu / clock.elapsed / threads, parameters=parameters)
+
+# %% ../../nbs/36b_message_passing.ipynb #70add6d0
 def train_message_passing(
     molecules:Molecules,   # the training set
     y:np.ndarray,          # (molecules,) target, atom references subtracted
@@ -104,43 +191,39 @@ def train_message_passing(
     threads:int=2,         # CPU cores
     checks:int=5,          # validations, evenly in time, the last at the end
     seed:int=0,            # of weights and batches
-)->tuple[Callable, dict]:  # predict(molecules), and a history: lists seconds and validation_mae in the unit of y; epochs, molecules_per_second, cpu_share (of the threads, while training), parameters
+)->tuple[Callable, dict]:  # predict(molecules), and of `_history` with lists seconds and validation_mae (unit of y)
     "Train on the residual of the element regression for this long; what predicts is the average of the weights"
-    torch = peer_torch(); torch.set_num_threads(threads); torch.manual_seed(seed)
-    from torch.optim.swa_utils import AveragedModel
-    regression = ElementRegression.fit(molecules, y)
-    residual = y - regression.predict(molecules); mean, deviation = residual.mean(), residual.std()
-    model = message_passing_model(config); average = AveragedModel(model, avg_fn=young_average(config.weight_average))
-    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate)
-    molecules, target = replace(molecules, targets={}, names=None), torch.from_numpy((residual - mean) / deviation).float()
+    torch = peer_torch()
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    peer, bare = _new_peer(molecules, y, config), replace(molecules, targets={}, names=None)
+    target = torch.from_numpy((y - peer.regression.predict(molecules) - peer.mean) / peer.deviation).float()
+    clock, seen, curve = _Clock(), 0, dict(seconds=[], validation_mae=[])
+    for places in _endless_batches(len(molecules), config.batch, seed):
+        rate = float(warmup_cosine(clock.elapsed / seconds, config.learning_rate, config.warmup))
+        peer.step(bare.take(places), target[places], rate)
+        seen += len(places)
+        if clock.read() >= seconds * (len(curve['seconds']) + 1) / checks:
+            curve['seconds'].append(clock.elapsed)
+            curve['validation_mae'].append(float(abs(peer.predict(held) - y_held).mean()))
+            clock.go_on()
+        if clock.elapsed >= seconds: return peer.predict, curve | _history(peer, clock, seen, len(molecules), threads)
 
-    def predict(others:Molecules)->np.ndarray:
-        average.eval()
-        with torch.no_grad(): parts = [run_network(average, others.take(places)).double().numpy() for places in np.array_split(np.arange(len(others)), -(-len(others) // 256))]
-        return regression.predict(others) + mean + deviation * np.concatenate(parts)
+# %% ../../nbs/36b_message_passing.ipynb #b33b0981
+def _device(): # -> the processor's name
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), 'CPU')
 
-    def batches():
-        epoch = 0
-        while True:
-            order = np.random.default_rng([seed, epoch]).permutation(len(molecules)); epoch += 1
-            yield from (order[k:k + config.batch] for k in range(0, max(1, len(order) - config.batch + 1), config.batch))
+def _rounded(history, factor): # of `train_message_passing`, stored unit to reported -> columns
+    digits = dict(parameters=0, seconds=1, epochs=2, molecules_per_second=1, cpu_share=2, validation_mae=2)
+    last = {k: v[-1] if isinstance(v, list) else v for k, v in history.items()}
+    last['validation_mae'] *= factor
+    return {k: round(last[k], n) if n else last[k] for k, n in digits.items()}
 
-    elapsed, cpu, seen, history = 0., 0., 0, dict(seconds=[], validation_mae=[])
-    since, cpu_since = time.perf_counter(), time.process_time()
-    for places in batches():
-        for group in optimizer.param_groups: group['lr'] = float(warmup_cosine(elapsed / seconds, config.learning_rate, config.warmup))
-        loss = (run_network(model, molecules.take(places)) - target[places]).abs().mean()
-        optimizer.zero_grad(); loss.backward(); optimizer.step(); average.update_parameters(model)
-        seen += len(places); now = time.perf_counter(); elapsed, since = elapsed + now - since, now
-        if elapsed >= seconds * (len(history['seconds']) + 1) / checks:
-            cpu += time.process_time() - cpu_since; history['seconds'].append(elapsed); history['validation_mae'].append(float(abs(predict(held) - y_held).mean()))
-            since, cpu_since = time.perf_counter(), time.process_time()
-        if elapsed >= seconds: break
-    return predict, history | dict(epochs=seen / len(molecules), molecules_per_second=seen / elapsed, cpu_share=cpu / elapsed / threads, parameters=sum(p.numel() for p in model.parameters()))
-
-# %% ../../nbs/36b_message_passing.ipynb #cell-21
+# %% ../../nbs/36b_message_passing.ipynb #d6623975
 def message_passing_baseline(
-    out_csv:Path,        # a row is appended
+    out_csv:Path,        # a row is added
     seconds:float,       # of training
     split:str='1',
     target:str='U0',
@@ -150,18 +233,15 @@ def message_passing_baseline(
     test:bool=True,      # evaluate on the whole test split; False: a trial
     note:str='',         # what else ran on the machine
 )->dict:                 # the row
-    "Train on the whole train split for this long, evaluate, append a row"
+    "Train on the whole train split for this long, evaluate, add a row"
     peer_torch()
     data, (train, valid, held), t = load_qm9(), split_indices(split), get_target(target)
     y, valid = atomization(data, t), valid[:1000]
-    device = next((s.split(':')[1].strip() for s in Path('/proc/cpuinfo').read_text().splitlines() if s.startswith('model name')), 'CPU') if Path('/proc/cpuinfo').exists() else 'CPU'
-    predict, history = train_message_passing(data.take(train), y[train], data.take(valid), y[valid], seconds, config, threads, seed=seed)
-    row = dict(time=str(date.today()), device=f'{device}, {threads} cores', split=split, target=t.name, model=str(config), learning_rate=config.learning_rate, batch=config.batch, parameters=history['parameters'],
-               seconds=round(history['seconds'][-1], 1), epochs=round(history['epochs'], 2), molecules_per_second=round(history['molecules_per_second'], 1), cpu_share=round(history['cpu_share'], 2), validation_mae=round(history['validation_mae'][-1]*t.factor, 2),
-               test_mae=round(float(abs(predict(data.take(held)) - y[held]).mean()*t.factor), 2) if test else '', unit=t.reported, seed=seed, note=note)
-    out_csv = Path(out_csv); new = not out_csv.exists()
-    with open(out_csv, 'a', newline='') as f:
-        writer = csv.DictWriter(f, row, lineterminator='\n')
-        if new: writer.writeheader()
-        writer.writerow(row)
+    parts = data.take(train), y[train], data.take(valid), y[valid]
+    predict, history = train_message_passing(*parts, seconds, config, threads, seed=seed)
+    what = dict(split=split, target=t.name, model=str(config), learning_rate=config.learning_rate, batch=config.batch)
+    row = dict(time=str(date.today()), device=f'{_device()}, {threads} cores', **what, **_rounded(history, t.factor),
+               test_mae=None, unit=t.reported, seed=seed, note=note)
+    if test: row['test_mae'] = round(float(abs(predict(data.take(held)) - y[held]).mean()*t.factor), 2)
+    Rows(Path(out_csv)).add(row)
     return row
