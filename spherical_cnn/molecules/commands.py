@@ -98,13 +98,13 @@ def _keep_evaluation(out, config, molecules, result, whole): # folder, RunConfig
     pictures = draw_evaluation(out, config.quantity, result, molecules)
     print(f'kept in {out}, with the card in card.md and {", ".join(pictures)}')
 
-# %% ../../nbs/39b_molecule_commands.ipynb #a14e0caf
+# %% ../../nbs/39b_molecule_commands.ipynb #cd92cd2e
 def evaluate(
     run: tyro.conf.Positional[Path],
     limit: int | None = None,
     minus: Path | None = None,
 ):
-    """Mean absolute error of a trained model on its test split, kept in its folder with a card and pictures.
+    """Error of a trained model on its test split, kept in its folder with a card and pictures.
 
     Example: spherical-cnn molecules evaluate runs/u0
 
@@ -125,11 +125,13 @@ def evaluate(
     if result["not_trained"]: print(f"some hold elements that it was not trained on: {result['not_trained']}")
     if run.is_dir(): _keep_evaluation(run, trained.config, molecules, result, limit is None)
 
-# %% ../../nbs/39b_molecule_commands.ipynb #4b5f8ed7
+# %% ../../nbs/39b_molecule_commands.ipynb #f01a8dcd
 def table(
     runs: tyro.conf.Positional[tuple[Path, ...]],
 ):
-    """Runs beside the published figures, as the paper's Table 2; what has no evaluation yet is evaluated first.
+    """Runs beside the published figures, as in the paper's Table 2.
+
+    What has no evaluation yet is evaluated first.
 
     Example: spherical-cnn molecules table runs/*
 
