@@ -41,7 +41,7 @@ def baselines(
             'linear regression on counts of elements': linear.predict(test),
             'kernel ridge, sorted Coulomb matrices': linear.predict(test) + kernel.predict(test)}
 
-# %% ../../nbs/37_molecule_demo.ipynb #6de32c96
+# %% ../../nbs/37_molecule_demo.ipynb #a58a5491
 def report(
     errors:dict,      # name of a method -> mean absolute error in the reported unit; ours last
     count:int,        # test molecules
@@ -54,7 +54,7 @@ def report(
     say(f'\n{config.target}, mean absolute error on {count:,} test molecules, all trained on {used} training molecules')
     say(f'{"":44}{unit:>8}' + ('  kcal/mol' if energy else ''))
     for name, error in errors.items():
-        say(f'{name:44}{error:8.3g}' + (f'{error/1e3*EV_KCAL_MOL:10.2f}' if energy else ''))
+        say(f'{name:44}' + (f'{error:8,.0f}{error/1e3*EV_KCAL_MOL:10.2f}' if energy else f'{error:8.3g}'))
     _, linear, kernel, ours = errors.values()
     short = '' if ours < kernel else ': the time of the demo does not suffice to reach the kernel method'
     say(f'ours has {ours/linear:.2f} times the error of the linear regression '
@@ -71,33 +71,55 @@ def write_predictions(path:Path, test:Molecules, config:RunConfig, predictions:d
     columns = [test.index, *(np.round(values*scale, 6) for values in predictions.values())]
     write_rows(path, [dict(zip(header, row)) for row in zip(*columns)], header)
 
-# %% ../../nbs/37_molecule_demo.ipynb #c1179857
-def _molecule_to_draw(molecules): # Molecules -> place of the one to draw
-    def gap(k): # smallest distance of two atoms on the plane in which the molecule is widest, angstrom
-        numbers, x = molecules[k]
-        flat = (x - x.mean(0)) @ np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:2].T
-        return (np.linalg.norm(flat[:, None] - flat, axis=-1) + np.where(np.eye(len(x)), np.inf, 0)).min()
-    small = [k for k, n in enumerate(molecules.counts) if n <= 10] or [int(molecules.counts.argmin())]
-    return max(small, key=lambda k: (len(set(molecules[k][0])), gap(k)))
+# %% ../../nbs/37_molecule_demo.ipynb #301d527c
+def _laid_flat(positions): # (n, 3) -> (n, 3), rotated: widest along x, flattest along z
+    centred = positions - positions.mean(0)
+    axes = np.linalg.svd(np.r_[centred, np.zeros((3, 3))], full_matrices=False)[2]
+    axes[2] *= np.sign(np.linalg.det(axes)) # a rotation, never the mirror image
+    return centred @ axes.T
 
+def _closest_flat(positions): # (n, 3) -> smallest distance of two atoms when the molecule is laid flat, angstrom
+    flat = _laid_flat(positions)[:, :2]
+    return (np.linalg.norm(flat[:, None] - flat, axis=-1) + np.where(np.eye(len(flat)), np.inf, 0)).min()
+
+def _molecule_to_draw(molecules): # Molecules -> place of the one to draw
+    small = [k for k, n in enumerate(molecules.counts) if n <= 10] or [int(molecules.counts.argmin())]
+    return max(small, key=lambda k: (len(set(molecules[k][0])), _closest_flat(molecules[k][1])))
+
+# %% ../../nbs/37_molecule_demo.ipynb #bbe2b338
 def draw_molecule(
     path:Path, # PNG file
     molecules:Molecules, # of which one is chosen
 )->None:
     "A molecule with the functions of all of its atoms, a column for each of its elements"
     import matplotlib.pyplot as plt
-    from spherical_cnn.plotting import plot_molecule_with_spheres
+    from spherical_cnn.plotting import plot_molecule
     k = _molecule_to_draw(molecules)
-    numbers, positions = molecules[k]
-    elements, grid = tuple(sorted(set(numbers.tolist()))), Grid.equiangular(48)
+    numbers, positions = molecules[k][0], _laid_flat(molecules[k][1])
+    elements, grid = tuple(sorted(set(numbers.tolist()))), Grid(60, 120, 'cells')
     table = neighbour_table([len(numbers)])
-    maps = molecule_maps(numbers, positions.astype('float32'), *table, grid, elements, powers=(2,))
-    names = [chemical_symbols[z] for z in elements]
-    figure = plot_molecule_with_spheres(numbers, positions, np.asarray(maps), grid.colat, grid.lon, names, len(numbers))
-    title = f'QM9 number {molecules.index[k]}: all of its {len(numbers)} atoms'
-    figure.suptitle(f'{title}, power 2, a colour scale for each column')
-    figure.savefig(path, dpi=150)
+    maps = np.asarray(molecule_maps(numbers, positions.astype('float32'), *table, grid, elements, powers=(2,)))
+    rows, columns = len(numbers), len(elements)
+    figure = plt.figure(figsize=(3.6 + .8*columns, .8*rows + .6), layout='constrained')
+    left, right = figure.subfigures(1, 2, width_ratios=[3.4, .8*columns])
+    plot_molecule(numbers, positions, left.subplots(), labels=True)
+    axes = right.subplots(rows, columns, squeeze=False, subplot_kw=dict(projection='polar'))
+    for c, z in enumerate(elements):
+        for row, ax in enumerate(axes[:, c]): _unroll(ax, maps[row, :, :, 0, c], grid, maps[..., c].max())
+        axes[0, c].set_title(chemical_symbols[z])
+    for row, ax in enumerate(axes[:, 0]):
+        ax.set_ylabel(f'{chemical_symbols[numbers[row]]} {row}', rotation=0, labelpad=18)
+    figure.suptitle(f'QM9 number {molecules.index[k]}: all of its {rows} atoms, power 2')
+    figure.savefig(path, dpi=110)
     plt.close(figure)
+
+def _unroll(ax, values, grid, vmax): # polar axes, (lat, lon), its grid, the largest value of the colours
+    closed = np.column_stack([values, values[:, :1]])
+    around = np.r_[grid.lon, grid.lon[0] + 2*np.pi]
+    ax.pcolormesh(around, grid.colat, closed, cmap='Reds', vmin=0, vmax=vmax, rasterized=True)
+    ax.plot(np.linspace(0, 2*np.pi), np.full(50, np.pi/2), '--', color='.6', lw=.5)
+    ax.set(xticks=[], yticks=[], ylim=(0, np.pi))
+    ax.grid(False)
 
 # %% ../../nbs/37_molecule_demo.ipynb #b1538d8b
 def draw_results(
