@@ -9,9 +9,9 @@ from __future__ import annotations
 __all__ = ['MoleculeModelConfig', 'Encoder', 'molecule_sum', 'displacements', 'safe_sqrt', 'SetReadout', 'AtomTransformer',
            'pack', 'partition', 'inference_batches', 'MoleculeModel']
 
-# %% ../../nbs/32_molecule_model.ipynb #9ea73cf5
+# %% ../../nbs/32_molecule_model.ipynb #7eed51b4
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
