@@ -63,7 +63,7 @@ def results_table(
     "The paper's Table 2 with the runs below it, split by split; a * marks errors on a part of the test split"
     return score_table(published_scores(2), select_runs(rows))
 
-# %% ../../nbs/38_molecule_table.ipynb #e5841300
+# %% ../../nbs/38_molecule_table.ipynb #88791d52
 def plot_error_by_size(
     counts:np.ndarray, # (molecules,) atoms
     error:np.ndarray,  # (molecules,) absolute errors in the unit
@@ -77,6 +77,7 @@ def plot_error_by_size(
     number = np.bincount(place)
     ax.bar(sizes, number, color='.88', zorder=0)
     ax.set(xlabel='atoms', ylabel='molecules (bars)')
+    ax.xaxis.get_major_locator().set_params(integer=True)
     right = ax.twinx()
     right.plot(sizes, np.bincount(place, error)/number, 'o-', ms=3)
     right.set_ylabel(f'mean absolute error ({unit})')
