@@ -138,7 +138,7 @@ class _Clock:
         self.since = now
         return self.elapsed
 
-# %% ../../nbs/36b_message_passing.ipynb #0308a71d
+# %% ../../nbs/36b_message_passing.ipynb #75d87a9f
 @dataclass
 class _Peer:
     "A network in training, with all that turns its output into a value"
@@ -164,6 +164,7 @@ class _Peer:
         with torch.no_grad(): output = np.concatenate([run_network(self.average, m).double().numpy() for m in parts])
         return self.regression.predict(molecules) + self.mean + self.deviation * output
 
+# %% ../../nbs/36b_message_passing.ipynb #cca0aa16
 def _new_peer(molecules, y, config): # training set, (molecules,) target, MessagePassingConfig -> _Peer
     torch = peer_torch()
     from torch.optim.swa_utils import AveragedModel

@@ -30,13 +30,13 @@ from ..nn.network import ACTIVATIONS
 from ..nn.normalization import SpectralBatchNorm
 from ..nn.pooling import SpatialPooling
 
-# %% ../../nbs/32_molecule_model.ipynb #42282bd8
+# %% ../../nbs/32_molecule_model.ipynb #244c0df8
 _CHOICES = dict(
     representation=('bumps', 'coulomb'), activation=tuple(ACTIVATIONS), pooling=('spectral', 'spatial'),
     grid=('poles', 'gauss'), aggregation=('sum', 'max'), weights=('element', 'displacement', 'square'),
 )
 
-def _check_model(c): # MoleculeModelConfig; ValueError names the field
+def _check_model(c): # MoleculeModelConfig with tuples; ValueError names the field
     def wrong(text): raise ValueError(f'MoleculeModelConfig: {text}')
     if len(c.layers) < 2: wrong(f'needs at least two layers, got {c.layers}')
     if any(n < 4 or n % 2 or wide < 1 for n, wide in c.layers):
@@ -50,7 +50,11 @@ def _check_model(c): # MoleculeModelConfig; ValueError names the field
     if c.attention and c.hidden % 4: wrong(f'four heads need a width that four divides, got hidden {c.hidden}')
     if c.oversampling < 1: wrong(f'oversampling must be at least 1, got {c.oversampling}')
 
-# %% ../../nbs/32_molecule_model.ipynb #16a36851
+def _make_tuples(c): # MoleculeModelConfig, whose lists become tuples
+    object.__setattr__(c, 'layers', tuple(tuple(layer) for layer in c.layers))
+    for name in ('elements', 'powers'): object.__setattr__(c, name, tuple(getattr(c, name)))
+
+# %% ../../nbs/32_molecule_model.ipynb #4ef8fba6
 @dataclass(frozen=True)
 class MoleculeModelConfig:
     "What a molecule model is made of; of its layers the first is a convolutional block, the rest are residual blocks"
@@ -70,8 +74,7 @@ class MoleculeModelConfig:
     momentum: float = .9        # of running statistics
 
     def __post_init__(self):
-        object.__setattr__(self, 'layers', tuple(tuple(layer) for layer in self.layers))
-        for name in ('elements', 'powers'): object.__setattr__(self, name, tuple(getattr(self, name)))
+        _make_tuples(self)
         _check_model(self)
 
     @property
