@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['MOST_ATOMS', 'digits', 'prediction_rows', 'predict_table']
 
-# %% ../../nbs/35c_prediction.ipynb #39770579
+# %% ../../nbs/35c_prediction.ipynb #d057026d
 import csv
 import sys
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ import numpy as np
 from flax import nnx
 
 from .files import Frame, MoleculeFileError, collect
-from .qm9 import EV_KCAL_MOL, HARTREE_EV, Molecules, reference
+from .qm9 import EV_KCAL_MOL, HARTREE_EV, reference
 from .run import GapRun, Run, range_warnings
 from .sources import kind_of, molecule_stream, source_digest
 from ..train.config import to_dict
-from ..train.records import digest, printable
+from ..train.records import printable
 from ..train.runs import array_digest
 from ..train.streaming import stream_table
 
