@@ -29,14 +29,14 @@ def demo(
     from spherical_cnn.experiments.demo import run_demo
     run_demo(out)
 
-# %% ../../nbs/59_experiment_commands.ipynb #a870cc35
+# %% ../../nbs/59_experiment_commands.ipynb #bdb33d95
 def digits(
     out: Path = Path('runs/digits.csv'),
     seeds: tuple[int, ...] = (0, 1, 2),
     epochs: int = 10,
     digits: int = 5000,
 ):
-    """Digits on the sphere: a spherical and a planar network, trained upright or rotated, tested on both.
+    """Digits on the sphere: a spherical and a planar network, upright and rotated.
 
     Example: spherical-cnn digits --seeds 0 --epochs 5
 
@@ -56,7 +56,7 @@ def _at_least_one(command, **numbers): # name=value
     low = [f'{name} {value}' for name, value in numbers.items() if value < 1]
     if low: raise UsageError(f"{command}: at least 1 is needed, got {', '.join(low)}")
 
-# %% ../../nbs/59_experiment_commands.ipynb #bcbc22c6
+# %% ../../nbs/59_experiment_commands.ipynb #d7092139
 def table6(
     out: Path = Path('bench/qm9_table6.csv'),
     runs: Path = Path('runs/table6'),
@@ -64,7 +64,7 @@ def table6(
     epochs: int = 4,
     seeds: tuple[int, ...] = (0, 1, 2),
 ):
-    """The paper's comparison of activation, pooling and representation on H (Table 6), trained at the scale given.
+    """The paper's comparison of activation, pooling and representation on H (Table 6).
 
     Example: spherical-cnn molecules table6 --seeds 0 1 2
 
@@ -83,14 +83,14 @@ def table6(
     variants = ablations.table6_variants(config)
     print(ablations.table6(ablations.run_variants(variants, seeds, load_qm9(), out, runs)))
 
-# %% ../../nbs/59_experiment_commands.ipynb #1e2c80ab
+# %% ../../nbs/59_experiment_commands.ipynb #c759baa1
 def augmentation(
     out: Path = Path('bench/qm9_augmentation.csv'),
     runs: Path = Path('runs/augmentation'),
     seconds: float = 60.,
     seeds: tuple[int, ...] = (0,),
 ):
-    """What random rotations and reflections in training are worth, in errors and in changes of the predictions.
+    """What random rotations and reflections in training are worth.
 
     Example: spherical-cnn molecules augmentation --seconds 300
 
@@ -104,10 +104,10 @@ def augmentation(
     from spherical_cnn.molecules.qm9 import load_qm9
     rows = ablations.run_variants(ablations.augmentation_variants(seconds), seeds, load_qm9(), out, runs)
     for row in rows:
-        error, rotated, mirrored = (float(row[name]) for name in ('mae', 'rotated', 'mirrored'))
-        print(f'{row["variant"]:12} error {error:7.2f}, rotated {rotated:6.2f}, mirrored {mirrored:6.2f} {row["unit"]}')
+        changes = f'rotated {row["rotated"]:6.2f}, mirrored {row["mirrored"]:6.2f} {row["unit"]}'
+        print(f'{row["variant"]:12} error {row["mae"]:7.2f}, {changes}')
 
-# %% ../../nbs/59_experiment_commands.ipynb #dda5e571
+# %% ../../nbs/59_experiment_commands.ipynb #36cd27ff
 def learning_curve(
     out: Path = Path('bench/qm9_learning_curve.csv'),
     runs: Path = Path('runs/learning_curve'),
@@ -115,7 +115,7 @@ def learning_curve(
     sizes: tuple[int, ...] = (500, 1000, 2000, 4000, 8000, 16000),
     seconds: float = 60.,
 ):
-    """Test error against the number of training molecules, with baselines; the model of the preset demo.
+    """Test error against the number of training molecules, with baselines.
 
     Example: spherical-cnn molecules learning-curve --target homo --sizes 1000 4000 --seconds 300
 
@@ -132,11 +132,10 @@ def learning_curve(
     config = preset('demo', target=target)
     config = replace(config, train=replace(config.train, time_limit_s=seconds))
     data, variants = load_qm9(), ablations.curve_variants(config, sizes)
-    ablations.baseline_rows(config, sizes, data, out)
-    for row in ablations.run_variants(variants, (0,), data, out, runs):
-        print(f'{row["variant"]:16} {float(row["mae"]):8.4g} {row["unit"]}')
+    rows = ablations.baseline_rows(config, sizes, data, out) + ablations.run_variants(variants, (0,), data, out, runs)
+    for row in rows: print(f'{row["variant"]:16} {row["mae"]:8.4g} {row["unit"]}')
 
-# %% ../../nbs/59_experiment_commands.ipynb #ba44f200
+# %% ../../nbs/59_experiment_commands.ipynb #2eef8c11
 def bench_transforms(
     out: Path = Path('bench/transforms.csv'),
     peers: bool = False,
@@ -144,7 +143,7 @@ def bench_transforms(
     maps: int = 64,
     repeats: int = 9,
 ):
-    """Time the transforms on this machine: every method, the floor, and with --peers other libraries, in turns.
+    """Time the transforms: every method, the floor, and with --peers other libraries.
 
     Example: spherical-cnn bench transforms --sizes 32 64 --peers
 
@@ -163,14 +162,14 @@ def bench_transforms(
     print(speed_table(bench_transforms(out, sizes, maps, repeats, peers)))
     print(f'rows appended to {out}')
 
-# %% ../../nbs/59_experiment_commands.ipynb #853470c0
+# %% ../../nbs/59_experiment_commands.ipynb #61da81d5
 def bench_layers(
     out: Path = Path('bench/layers.csv'),
     batch: int = 8,
     channels: int = 64,
     repeats: int = 9,
 ):
-    """Time the convolution and the residual block, forwards and backwards, beside a matrix product.
+    """Time the convolution and the residual block, forwards and backwards.
 
     Example: spherical-cnn bench layers --batch 4
 
@@ -187,21 +186,21 @@ def bench_layers(
     print(layer_table(bench_layers(out, batch, channels, repeats)))
     print(f'rows appended to {out}')
 
-# %% ../../nbs/59_experiment_commands.ipynb #38e0ce1c
+# %% ../../nbs/59_experiment_commands.ipynb #bf4c4bc6
 def bench_molecules(
     out: Path = Path('bench/qm9.csv'),
     preset: str = 'paper',
     batches: tuple[int, ...] = (1, 4, 16),
     repeats: int = 7,
 ):
-    """Time a molecule model, forwards and backwards, on the largest molecule of QM9 and on real batches.
+    """Time a molecule model, forwards and backwards.
 
     Example: spherical-cnn bench qm9 --preset demo
 
     Args:
         out: CSV file to append rows to.
         preset: paper, small, cpu-hour or demo.
-        batches: Molecules in a batch; 1 stands for the largest molecule.
+        batches: Molecules in a batch; 1 stands for the largest molecule of QM9.
         repeats: Turns of which the median counts, at least 7 for a comparison.
     """
     from spherical_cnn.experiments.bench.molecules import bench_molecules, molecule_table
