@@ -461,7 +461,7 @@ def _limits(config): # RunConfig -> sentences
             'Structures that are no minimum of the energy at B3LYP/6-31G(2df,p), such as a lone atom or a broken bond. '
             'What forces of such a model are worth is shown on page 34.']
 
-# %% ../../nbs/33_molecule_training.ipynb #6a641d2c
+# %% ../../nbs/33_molecule_training.ipynb #3a38d7d7
 def molecule_sections(
     out:Path, # folder of a run
 )->dict: # heading -> sentences, for `card_text`
@@ -471,7 +471,7 @@ def molecule_sections(
     record = read_record(out)
     seen = [z for z, _ in record.facts['elements']] if record else model.elements
     what = f'the {target.label}'
-    if target.references: what = f'the atomisation part of {what}, which is negative'
+    if target.references: what = f'the atomisation part (a negative number) of {what}'
     sentences = [f'{what[:1].upper()}{what[1:]} of molecules of {_symbols(seen)}, in {target.reported}'
                  + (', as B3LYP/6-31G(2df,p) has it.' if config.data == 'qm9' else '.')]
     sentences.append(f'Network: layers (resolution, channels) {model.layers}, powers of the distance {model.powers}.')
