@@ -8,9 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['baselines', 'report', 'write_predictions', 'draw_molecule', 'draw_results', 'say_symmetry', 'run_demo']
 
-# %% ../../nbs/37_molecule_demo.ipynb #b0751b9f
+# %% ../../nbs/37_molecule_demo.ipynb #eb390686
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,16 @@ def _molecule_to_draw(molecules): # Molecules -> place of the one to draw
     small = [k for k, n in enumerate(molecules.counts) if n <= 10] or [int(molecules.counts.argmin())]
     return max(small, key=lambda k: (len(set(molecules[k][0])), _closest_flat(molecules[k][1])))
 
-# %% ../../nbs/37_molecule_demo.ipynb #bbe2b338
+# %% ../../nbs/37_molecule_demo.ipynb #4e3104bd
+def _unroll(ax, values, grid, vmax): # polar axes, (lat, lon), its grid, the largest value of the colours
+    closed = np.column_stack([values, values[:, :1]])
+    around = np.r_[grid.lon, grid.lon[0] + 2*np.pi]
+    ax.pcolormesh(around, grid.colat, closed, cmap='Reds', vmin=0, vmax=vmax, rasterized=True)
+    ax.plot(np.linspace(0, 2*np.pi), np.full(50, np.pi/2), '--', color='.6', lw=.5)
+    ax.set(xticks=[], yticks=[], ylim=(0, np.pi))
+    ax.grid(False)
+
+# %% ../../nbs/37_molecule_demo.ipynb #8b00e1b1
 def draw_molecule(
     path:Path, # PNG file
     molecules:Molecules, # of which one is chosen
@@ -112,14 +120,6 @@ def draw_molecule(
     figure.suptitle(f'QM9 number {molecules.index[k]}: all of its {rows} atoms, power 2')
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-def _unroll(ax, values, grid, vmax): # polar axes, (lat, lon), its grid, the largest value of the colours
-    closed = np.column_stack([values, values[:, :1]])
-    around = np.r_[grid.lon, grid.lon[0] + 2*np.pi]
-    ax.pcolormesh(around, grid.colat, closed, cmap='Reds', vmin=0, vmax=vmax, rasterized=True)
-    ax.plot(np.linspace(0, 2*np.pi), np.full(50, np.pi/2), '--', color='.6', lw=.5)
-    ax.set(xticks=[], yticks=[], ylim=(0, np.pi))
-    ax.grid(False)
 
 # %% ../../nbs/37_molecule_demo.ipynb #b1538d8b
 def draw_results(
