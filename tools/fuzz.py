@@ -137,6 +137,8 @@ def judge_molecules(found, strict, late=False): # late: damage shows at the end 
     for error in wrong:
         said = unclear(error)
         if said: return said
+    sizes = {len(atoms) for atoms, _ in good} - {len(atoms) for atoms, _ in known}
+    if sizes: return f'accepted {min(sizes)} atoms, which no molecule of the file had'
     if not strict: return ''
     strange = [(a, v) for a, v in good if (a, v) not in known and (v is not None or a not in dict(known))]
     told = late and any('may be wrong as well' in str(error) for error in wrong)

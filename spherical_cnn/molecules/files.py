@@ -50,7 +50,7 @@ def quoted(text:str)->str: # of any length
     text = text.strip()
     return repr(text if len(text) <= 40 else f'{text[:37]}...')
 
-# %% ../../nbs/35_molecule_files.ipynb #7232f0b4
+# %% ../../nbs/35_molecule_files.ipynb #6999293b
 _WHOLE = re.compile(r'[0-9]{1,18}')
 _REAL = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(([eEdD]|\*\^)[+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity)')
 
@@ -73,7 +73,7 @@ def element_number(word:str)->int|None:
 
 _NUMBER_OF = {symbol: z for z, symbol in enumerate(chemical_symbols) if z}
 
-# %% ../../nbs/35_molecule_files.ipynb #b1eb98e8
+# %% ../../nbs/35_molecule_files.ipynb #abcc38d8
 @contextmanager
 def open_regular(path:Path):
     "Context with a binary file; MoleculeFileError for folders, pipes, devices, and what cannot be opened"
@@ -84,7 +84,7 @@ def open_regular(path:Path):
         raise MoleculeFileError(path, None, 'this is not a regular file', 'a file of molecules')
     with os.fdopen(opened, 'rb') as file: yield file
 
-# %% ../../nbs/35_molecule_files.ipynb #648502be
+# %% ../../nbs/35_molecule_files.ipynb #d3c3c1cb
 _LONGEST = 2**20 # characters in a line
 
 class TextLines:
@@ -116,7 +116,7 @@ class TextLines:
         "What is wrong with the line that was taken last, or with another"
         return MoleculeFileError(self.path, line or self.number, problem, expected)
 
-# %% ../../nbs/35_molecule_files.ipynb #6deca65a
+# %% ../../nbs/35_molecule_files.ipynb #c04ad61f
 def read_atom(
     path,                 # for messages
     line:int,             # its number in the file
@@ -135,7 +135,7 @@ def read_atom(
         raise error(f'coordinates {quoted(place)} are not finite', 'three finite numbers in angstrom')
     return number, position
 
-# %% ../../nbs/35_molecule_files.ipynb #c01ac941
+# %% ../../nbs/35_molecule_files.ipynb #9e539582
 def checked_frame(
     frame:Frame,
     path,                # for messages
@@ -157,7 +157,7 @@ def checked_frame(
     if fault: raise MoleculeFileError(path, line and line + fault[0], *fault[1:])
     return frame
 
-# %% ../../nbs/35_molecule_files.ipynb #55d2285e
+# %% ../../nbs/35_molecule_files.ipynb #33d6f6d7
 class _Columns(NamedTuple):
     "Where the columns of an xyz file stand"
     species: int = 0    # of the symbol
@@ -177,7 +177,7 @@ def _columns(text:str)->_Columns|None: # as 'species:S:1:pos:R:3'
     if species is None or species[1] != 1 or found.get('pos', (0, 0))[1] != 3: return None
     return _Columns(species[0], found['pos'][0], found.get('initial_charges', (None,))[0], place)
 
-# %% ../../nbs/35_molecule_files.ipynb #2c8806bf
+# %% ../../nbs/35_molecule_files.ipynb #610981ec
 _EXTENDED = re.compile(r'''(^|\s)(Properties\s*=|Lattice\s*=\s*["'{\[]?\s*[-+.0-9])''')
 
 def _read_comment(
@@ -200,7 +200,7 @@ def _read_comment(
         raise lines.error(f'Properties={quoted(named)} lacks species or pos', 'Properties=species:S:1:pos:R:3')
     return values, columns
 
-# %% ../../nbs/35_molecule_files.ipynb #d3981d3a
+# %% ../../nbs/35_molecule_files.ipynb #73182db8
 def _is_atom(text): # line or None
     "Whether a line can be an atom, with or without a fault: a symbol and a number, or three numbers"
     words = (text or '').split(maxsplit=12)
@@ -221,7 +221,7 @@ def _skip_blank(lines): # TextLines
     while lines.peek() is not None and not lines.peek().strip(): lines.take()
     return lines.peek()
 
-# %% ../../nbs/35_molecule_files.ipynb #a2c3672e
+# %% ../../nbs/35_molecule_files.ipynb #445b6a29
 _MOST_ATOMS = 100_000 # in one frame
 
 def _atom_lines(lines, count): # TextLines after the comment, atoms by the header -> [(line, words)]
@@ -253,7 +253,7 @@ def _frame_head(lines): # TextLines before a header
         raise lines.error(f'{quoted(comment)} stands where the comment should', wanted, lines.number + 1)
     return count, *_read_comment(lines, lines.take() or '')
 
-# %% ../../nbs/35_molecule_files.ipynb #2d2da109
+# %% ../../nbs/35_molecule_files.ipynb #c09c47c0
 def _charge(lines, values): # TextLines after the comment, of `_read_comment`
     "The charge that a comment gives to the molecule"
     given = next((values[name] for name in ('charge', 'total_charge', 'tot_charge') if name in values), 0)
@@ -272,7 +272,7 @@ def _next_frame(lines, name, elements): # TextLines before a header, see `_xyz_f
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
     return checked_frame(Frame(name, numbers, positions, values), lines.path, begin, elements, charge)
 
-# %% ../../nbs/35_molecule_files.ipynb #544d6bd1
+# %% ../../nbs/35_molecule_files.ipynb #fdd56223
 def _xyz_frames(
     lines:TextLines,
     elements:tuple=None, # atomic numbers that are allowed; None: all
@@ -290,7 +290,7 @@ def _xyz_frames(
     except OSError as error: yield lines.error(f'could not be read further ({error.strerror})')
     if not found: yield MoleculeFileError(lines.path, None, 'the file is empty', 'an xyz file')
 
-# %% ../../nbs/35_molecule_files.ipynb #d9736564
+# %% ../../nbs/35_molecule_files.ipynb #9e831d87
 def file_frames(
     path:Path,           # an xyz or extxyz file
     elements:tuple=None, # atomic numbers that are allowed; None: all

@@ -60,7 +60,7 @@ def _check_tail(lines, count, path): # what stands behind the atoms
     named = sum(bool(line.strip()) for line in lines[1:])
     if named != 2: raise MoleculeFileError(path, 4 + count, f'{named} lines follow the frequencies', '2')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #8d5d79bb
+# %% ../../nbs/35b_molecule_sources.ipynb #556a392a
 _LARGEST = 2**20 # bytes of one file of QM9
 
 def _gdb_frame(
@@ -81,7 +81,7 @@ def _gdb_frame(
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
     return checked_frame(Frame(f'gdb_{index}', numbers, positions, values | dict(index=index)), path, 3, elements)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #c8749562
+# %% ../../nbs/35b_molecule_sources.ipynb #a2f780b9
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
                tarfile.GNUTYPE_LONGLINK) # headers that are followed by names
 
@@ -109,7 +109,7 @@ def _unpacked(file): # binary file
         if head.startswith(begin): return opener(file)
     return file
 
-# %% ../../nbs/35b_molecule_sources.ipynb #2404d6e1
+# %% ../../nbs/35b_molecule_sources.ipynb #d61d8627
 _LARGEST_MEMBER = 2**26 # bytes; passing over a larger one takes seconds
 
 def _check_member(member, path): # TarInfo
@@ -137,7 +137,7 @@ def _members(file, path): # binary file
         for block in iter(lambda: archive.fileobj.read(2**16), b''):
             if block.strip(b'\0'): raise tarfile.ReadError('something follows its end')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #f850f8ff
+# %% ../../nbs/35b_molecule_sources.ipynb #4cd00ea5
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError, OverflowError)
 
 def _tar_frames(path:Path, elements:tuple=None)->Iterator:
@@ -155,7 +155,7 @@ def _tar_frames(path:Path, elements:tuple=None)->Iterator:
         if done: problem += f'; the {done:,} molecules before may be wrong as well'
         yield MoleculeFileError(path, None, problem, 'the whole file')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #a48e6995
+# %% ../../nbs/35b_molecule_sources.ipynb #3646274a
 def _uncharacterized_list(source:Path)->Path|None:
     "The file beside a source, or in a folder, that lists QM9's uncharacterised molecules"
     source = Path(source)
@@ -175,7 +175,7 @@ def _uncharacterized(path:Path)->set:
     if not indices: raise MoleculeFileError(path, None, 'no molecules are listed', 'lines that begin with an index')
     return indices
 
-# %% ../../nbs/35b_molecule_sources.ipynb #186ae4ba
+# %% ../../nbs/35b_molecule_sources.ipynb #185ec403
 def _sdf_error(path, begin): # line where the record begins
     "A function that makes errors from the place of a line in the record"
     def error(k, problem, expected=''): return MoleculeFileError(path, begin + k, problem, expected)
@@ -193,31 +193,30 @@ def _sdf_counts(record, error): # lines
         raise error(3, f'{len(record) - 4} lines follow the counts', f'{atoms} atoms and {bonds} bonds')
     return atoms, bonds
 
-# %% ../../nbs/35b_molecule_sources.ipynb #225a1f7d
+# %% ../../nbs/35b_molecule_sources.ipynb #edbc264a
 _CHARGES = {'1': 3, '2': 2, '3': 1, '5': -1, '6': -2, '7': -3} # a code in the line of an atom
 
 def _sdf_atoms(record, count, path, begin, error): # lines
-    "Atomic numbers, positions, and the sum of the charges that their lines give"
-    atoms, charge = [], 0
+    "Atomic numbers, positions, the sum of the charges that their lines give, and whether one has an unpaired electron"
+    atoms, codes = [], []
     for k, line in enumerate(record[4:4 + count], 4):
         words = line.split()
         if len(words) > 3 and not words[3].isalpha(): raise error(k, f'{quoted(line)} is no atom', 'x y z symbol')
         atoms.append(read_atom(path, begin + k, words, (3, 0)))
-        code = words[5] if len(words) > 5 else '0'
-        if code == '4': raise error(k, 'the atom has an unpaired electron', 'a closed shell')
-        charge += _CHARGES.get(code, 0)
-    return np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms]), charge
+        codes += words[5:6]
+    numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
+    return numbers, positions, sum(_CHARGES.get(code, 0) for code in codes), '4' in codes
 
-# %% ../../nbs/35b_molecule_sources.ipynb #28432674
+# %% ../../nbs/35b_molecule_sources.ipynb #28a61428
 def _sdf_charge(record, place, error): # lines, place behind the bonds
-    "The place behind `M  END`, and the charge that lines between give, None if there is none"
-    charge = None
+    "The place behind `M  END`, the charge that lines between give or None, whether they give unpaired electrons"
+    charge, radical = None, False
     for k in range(place, len(record)):
         kind = record[k][:6]
-        if kind == 'M  END': return k + 1, charge
+        if kind == 'M  END': return k + 1, charge, radical
+        radical = radical or kind == 'M  RAD'
         if kind[:1] not in tuple('MAVGS') and record[k - 1][:1] not in tuple('AG'): # these are followed by a text
             raise error(k, f'{quoted(record[k])} follows the bonds', 'M  END: are the counts right?')
-        if kind == 'M  RAD': raise error(k, 'the molecule has unpaired electrons', 'a closed shell')
         if kind == 'M  CHG':
             given = [real_number(word) for word in record[k].split()[4::2]]
             if not given or None in given: raise error(k, f'{quoted(record[k])} gives no charges')
@@ -231,7 +230,7 @@ def _check_bonds(record, place, bonds, atoms, error): # lines, place of the firs
         if not all(e and e <= atoms for e in ends) or ends[0] == ends[1]:
             raise error(k, f'{quoted(record[k])} is no bond', f'{bonds} bonds among {atoms} atoms, as the counts say')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #fd2acc2c
+# %% ../../nbs/35b_molecule_sources.ipynb #c66b1553
 def _sdf_items(record, place, error): # lines, place behind `M  END`
     "The data items at the end of a record: name -> text"
     items, lines = {}, iter(range(place, len(record)))
@@ -248,7 +247,9 @@ def _sdf_items(record, place, error): # lines, place behind `M  END`
         items[name] = '\n'.join(text)
     return items
 
-# %% ../../nbs/35b_molecule_sources.ipynb #4e09d825
+# %% ../../nbs/35b_molecule_sources.ipynb #958c811c
+_QM9_NAME = re.compile('gdb_[0-9]{1,6}') # neutral closed shells, whatever charges its sdf puts on their atoms
+
 def _sdf_frame(
     record:list,         # lines
     ended:bool,          # by $$$$
@@ -260,12 +261,14 @@ def _sdf_frame(
     error = _sdf_error(path, begin)
     if not any(record): raise error(0, 'the record is empty', 'title, counts, atoms and $$$$')
     count, bonds = _sdf_counts(record, error)
-    numbers, positions, charge = _sdf_atoms(record, count, path, begin, error)
+    numbers, positions, charge, radical = _sdf_atoms(record, count, path, begin, error)
     _check_bonds(record, 4 + count, bonds, count, error)
-    end, listed = _sdf_charge(record, 4 + count + bonds, error)
+    end, listed, unpaired = _sdf_charge(record, 4 + count + bonds, error)
     if not ended and any(record[end:]): raise error(0, 'the last record does not end', '$$$$')
     name = printable(record[0].strip()) or f'{printable(Path(path).name)}#line{begin}'
     frame = Frame(name, numbers, positions, _sdf_items(record, end, error))
+    if _QM9_NAME.fullmatch(name): return checked_frame(frame, path, begin + 4, elements)
+    if radical or unpaired: raise error(0, 'the molecule has unpaired electrons', 'a closed shell')
     return checked_frame(frame, path, begin + 4, elements, charge if listed is None else listed)
 
 # %% ../../nbs/35b_molecule_sources.ipynb #cell-9
@@ -292,7 +295,7 @@ def _labels(path): # of a CSV file
     named = {str(row['mol_id']): row for row in rows if 'mol_id' in row}
     return named, {name for name, count in times.items() if count > 1}
 
-# %% ../../nbs/35b_molecule_sources.ipynb #dd65ccf5
+# %% ../../nbs/35b_molecule_sources.ipynb #5cf0e51c
 def _labelled(frame, labels, twice, path, begin): # of `_labels`; path and line of the record for messages
     "A frame with the row of its name among its values"
     error, beside = _sdf_error(path, begin), f'{Path(path).name}.csv'
@@ -311,12 +314,12 @@ def _sdf_frames(path:Path, elements:tuple=None)->Iterator:
                 try:
                     frame = _sdf_frame(record, ended, begin, path, elements)
                     if labels: frame = _labelled(frame, *labels, path, begin)
-                    index = whole_number(frame.name.removeprefix('gdb_')) if frame.name.startswith('gdb_') else None
-                    yield replace(frame, values=frame.values | dict(index=index)) if index else frame
+                    index = dict(index=int(frame.name[4:])) if _QM9_NAME.fullmatch(frame.name) else {}
+                    yield replace(frame, values=frame.values | index)
                 except MoleculeFileError as error: yield error
     except (OSError, ValueError) as error: yield error
 
-# %% ../../nbs/35b_molecule_sources.ipynb #ddde8789
+# %% ../../nbs/35b_molecule_sources.ipynb #52194fbd
 @contextmanager
 def _database(path:Path):
     "Context with a connection that cannot write; MoleculeFileError if the file is no ASE database that we know"
@@ -339,7 +342,7 @@ def _information(database, name): # connection
     found = database.execute('SELECT value FROM information WHERE name=?', (name,)).fetchone()
     return str(found[0]) if found else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #c100e3d3
+# %% ../../nbs/35b_molecule_sources.ipynb #aab5d47d
 _SCHNETPACK_NAMES = dict(dipole_moment='mu', isotropic_polarizability='alpha', electronic_spatial_extent='r2',
                          energy_U0='U0', energy_U='U', enthalpy_H='H', free_energy='G', heat_capacity='Cv')
 
@@ -360,7 +363,7 @@ def _scalar(value, blob): # as JSON has it
     while isinstance(value, list) and len(value) == 1: value = value[0]
     return value if isinstance(value, (int, float, str)) else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #64fb793b
+# %% ../../nbs/35b_molecule_sources.ipynb #5e12e000
 _ANGSTROM = dict(ang=1., angstrom=1., a=1., bohr=.529177210903, a0=.529177210903, nm=10.) # CODATA 2018
 _ROW = 'numbers, positions, pbc, initial_charges, energy, key_value_pairs, data, natoms'
 
@@ -381,7 +384,7 @@ def _row_frame(row, where, length, units, elements): # of `_ROW`; angstrom in a 
     frame = Frame(printable(where), numbers.astype('int32'), positions.reshape(-1, 3), named, given)
     return checked_frame(frame, where, None, elements, float(charge))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #1455f274
+# %% ../../nbs/35b_molecule_sources.ipynb #e7adcaaf
 def _metadata(database, path): # connection
     "Angstrom in its unit of length, and name of a property -> its unit"
     held = json.loads(_information(database, 'metadata') or '{}')
@@ -435,7 +438,7 @@ def kind_of(source:str|Path)->str:
     if kind is None: raise ValueError(f"{name}: unknown kind of file; expected {known}, a folder, or 'qm9'")
     return kind
 
-# %% ../../nbs/35b_molecule_sources.ipynb #4eb0baac
+# %% ../../nbs/35b_molecule_sources.ipynb #d2cc8726
 def _is_qm9(frame): # Frame
     "Whether it is a molecule of QM9 by its name and its index"
     return frame.name == f'gdb_{frame.values.get("index")}'
@@ -449,7 +452,7 @@ def _folder_files(folder:Path)->list:
         found += [Path(place)/n for n in names if not n.startswith('.') and n.lower().endswith(_ENDINGS['xyz'])]
     return sorted(found)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #c363af05
+# %% ../../nbs/35b_molecule_sources.ipynb #91fc5b07
 def _xyz_file(path:Path, elements:tuple=None)->Iterator:
     "The molecules of an xyz file, which may be one of the files of QM9"
     try:
@@ -472,7 +475,7 @@ def _folder_frames(folder:Path, elements:tuple=None)->Iterator:
             named = isinstance(frame, Exception) or _is_qm9(frame)
             yield frame if named else replace(frame, name=inside + frame.name.removeprefix(printable(path.name)))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #2c79391d
+# %% ../../nbs/35b_molecule_sources.ipynb #5c5a2581
 def _packaged_frames(source, elements=None): # 'qm9'
     "The molecules of the package qm9pack"
     data = load_qm9()
@@ -494,7 +497,7 @@ def molecule_stream(
         yield item
     if not count: yield MoleculeFileError(source, None, 'there are no molecules', 'at least one')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #2109edb8
+# %% ../../nbs/35b_molecule_sources.ipynb #a26c51cc
 _DEBYE_EANG = 4.80320471257 # debye in an elementary charge times an angstrom, CODATA 2018
 _BOHR = _ANGSTROM['bohr']
 _UNITS = { # name in small letters -> kind of quantity, value in the unit of that kind
@@ -540,7 +543,7 @@ def _refuse_copies(molecules:Molecules, source)->None:
             names = molecules.names
             raise ValueError(f'{printable(source)}: {names[k]} is a copy of {names[first]}; remove one of the two')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #08ee27fb
+# %% ../../nbs/35b_molecule_sources.ipynb #337f53af
 def source_digest(source:str|Path, *more)->str:
     "16 hex digits of a file's contents, or of the names, sizes and times of a folder's files"
     path, digest = Path(source), hashlib.sha256(repr((2, *more)).encode()) # 2: of the rules of this page
@@ -568,7 +571,7 @@ def _qm9_order(frames:list, source)->list:
     drop = _uncharacterized(beside) if beside else set()
     return sorted((f for f in frames if f.values['index'] not in drop), key=lambda frame: frame.values['index'])
 
-# %% ../../nbs/35b_molecule_sources.ipynb #96d4924a
+# %% ../../nbs/35b_molecule_sources.ipynb #a719c033
 def _wanted(source, target, unit): # see `load_molecules`
     "Names of the properties to read; ValueError for one of the user's own without a unit"
     if unit is None and (target is None or target in TARGETS): return tuple(TARGETS)
@@ -587,7 +590,7 @@ def _read_frames(source, progress): # see `load_molecules`
         frames.append(frame)
     return frames
 
-# %% ../../nbs/35b_molecule_sources.ipynb #7b6824c0
+# %% ../../nbs/35b_molecule_sources.ipynb #8dca5e97
 def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of `_wanted`, see `load_molecules`
     "The molecules with those of the properties that they have, the target among them"
     if all(map(_is_qm9, frames)):
@@ -603,7 +606,7 @@ def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of
     targets = {t: _property_column(frames, t, units[t], source) for t in names}
     return replace(molecules, targets=targets, units=units, index=index)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #4a22d765
+# %% ../../nbs/35b_molecule_sources.ipynb #96d26440
 def load_molecules(
     source:str|Path='qm9', # 'qm9' (the package qm9pack), or the path of a file or folder
     target:str=None,       # property to read; None: the twelve targets of QM9
