@@ -35,7 +35,7 @@ docs: .venv/.stamp-dev ## build the site into _docs
 	@$(BIN)/python tools/build_docs.py
 
 bench: .venv/.stamp-run ## time the transforms, rows appended to bench/transforms.csv
-	@$(BIN)/spherical-cnn bench $(BENCH)
+	@$(BIN)/spherical-cnn bench transforms $(BENCH)
 
 export: .venv/.stamp-dev ## notebooks to package and README, notebooks cleaned
 	@$(BIN)/python tools/refresh.py --titles && $(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python tools/readme.py
