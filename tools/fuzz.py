@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Literal
 
 SECONDS = 5 # of the processor, for one case
-PATIENCE = 60 # seconds of the clock, for a case that only waits
+PATIENCE = 300 # seconds of the clock, for a case that only waits; the machine may be busy
 MEMORY = 2*10**9 # bytes of a process
 
 

@@ -60,7 +60,7 @@ def _check_tail(lines, count, path): # what stands behind the atoms
     named = sum(bool(line.strip()) for line in lines[1:])
     if named != 2: raise MoleculeFileError(path, 4 + count, f'{named} lines follow the frequencies', '2')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #556a392a
+# %% ../../nbs/35b_molecule_sources.ipynb #c5ba9046
 _LARGEST = 2**20 # bytes of one file of QM9
 
 def _gdb_frame(
@@ -81,7 +81,7 @@ def _gdb_frame(
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
     return checked_frame(Frame(f'gdb_{index}', numbers, positions, values | dict(index=index)), path, 3, elements)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #a2f780b9
+# %% ../../nbs/35b_molecule_sources.ipynb #624e1da1
 _EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
                tarfile.GNUTYPE_LONGLINK) # headers that are followed by names
 
@@ -109,7 +109,7 @@ def _unpacked(file): # binary file
         if head.startswith(begin): return opener(file)
     return file
 
-# %% ../../nbs/35b_molecule_sources.ipynb #d61d8627
+# %% ../../nbs/35b_molecule_sources.ipynb #192a7b16
 _LARGEST_MEMBER = 2**26 # bytes; passing over a larger one takes seconds
 
 def _check_member(member, path): # TarInfo
@@ -137,7 +137,7 @@ def _members(file, path): # binary file
         for block in iter(lambda: archive.fileobj.read(2**16), b''):
             if block.strip(b'\0'): raise tarfile.ReadError('something follows its end')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #4cd00ea5
+# %% ../../nbs/35b_molecule_sources.ipynb #f9bc2369
 _DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError, OverflowError)
 
 def _tar_frames(path:Path, elements:tuple=None)->Iterator:
@@ -155,7 +155,7 @@ def _tar_frames(path:Path, elements:tuple=None)->Iterator:
         if done: problem += f'; the {done:,} molecules before may be wrong as well'
         yield MoleculeFileError(path, None, problem, 'the whole file')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #3646274a
+# %% ../../nbs/35b_molecule_sources.ipynb #2a30a5bd
 def _uncharacterized_list(source:Path)->Path|None:
     "The file beside a source, or in a folder, that lists QM9's uncharacterised molecules"
     source = Path(source)
@@ -175,7 +175,7 @@ def _uncharacterized(path:Path)->set:
     if not indices: raise MoleculeFileError(path, None, 'no molecules are listed', 'lines that begin with an index')
     return indices
 
-# %% ../../nbs/35b_molecule_sources.ipynb #185ec403
+# %% ../../nbs/35b_molecule_sources.ipynb #88723bbb
 def _sdf_error(path, begin): # line where the record begins
     "A function that makes errors from the place of a line in the record"
     def error(k, problem, expected=''): return MoleculeFileError(path, begin + k, problem, expected)
@@ -193,7 +193,7 @@ def _sdf_counts(record, error): # lines
         raise error(3, f'{len(record) - 4} lines follow the counts', f'{atoms} atoms and {bonds} bonds')
     return atoms, bonds
 
-# %% ../../nbs/35b_molecule_sources.ipynb #edbc264a
+# %% ../../nbs/35b_molecule_sources.ipynb #702123e0
 _CHARGES = {'1': 3, '2': 2, '3': 1, '5': -1, '6': -2, '7': -3} # a code in the line of an atom
 
 def _sdf_atoms(record, count, path, begin, error): # lines
@@ -207,7 +207,7 @@ def _sdf_atoms(record, count, path, begin, error): # lines
     numbers, positions = np.array([z for z, _ in atoms], 'int32'), np.array([p for _, p in atoms])
     return numbers, positions, sum(_CHARGES.get(code, 0) for code in codes), '4' in codes
 
-# %% ../../nbs/35b_molecule_sources.ipynb #28a61428
+# %% ../../nbs/35b_molecule_sources.ipynb #ba07a10f
 def _sdf_charge(record, place, error): # lines, place behind the bonds
     "The place behind `M  END`, the charge that lines between give or None, whether they give unpaired electrons"
     charge, radical = None, False
@@ -230,7 +230,7 @@ def _check_bonds(record, place, bonds, atoms, error): # lines, place of the firs
         if not all(e and e <= atoms for e in ends) or ends[0] == ends[1]:
             raise error(k, f'{quoted(record[k])} is no bond', f'{bonds} bonds among {atoms} atoms, as the counts say')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #c66b1553
+# %% ../../nbs/35b_molecule_sources.ipynb #868bbba7
 def _sdf_items(record, place, error): # lines, place behind `M  END`
     "The data items at the end of a record: name -> text"
     items, lines = {}, iter(range(place, len(record)))
@@ -247,7 +247,7 @@ def _sdf_items(record, place, error): # lines, place behind `M  END`
         items[name] = '\n'.join(text)
     return items
 
-# %% ../../nbs/35b_molecule_sources.ipynb #958c811c
+# %% ../../nbs/35b_molecule_sources.ipynb #ebcedd00
 _QM9_NAME = re.compile('gdb_[0-9]{1,6}') # neutral closed shells, whatever charges its sdf puts on their atoms
 
 def _sdf_frame(
@@ -295,7 +295,7 @@ def _labels(path): # of a CSV file
     named = {str(row['mol_id']): row for row in rows if 'mol_id' in row}
     return named, {name for name, count in times.items() if count > 1}
 
-# %% ../../nbs/35b_molecule_sources.ipynb #5cf0e51c
+# %% ../../nbs/35b_molecule_sources.ipynb #678bd8f6
 def _labelled(frame, labels, twice, path, begin): # of `_labels`; path and line of the record for messages
     "A frame with the row of its name among its values"
     error, beside = _sdf_error(path, begin), f'{Path(path).name}.csv'
@@ -319,7 +319,7 @@ def _sdf_frames(path:Path, elements:tuple=None)->Iterator:
                 except MoleculeFileError as error: yield error
     except (OSError, ValueError) as error: yield error
 
-# %% ../../nbs/35b_molecule_sources.ipynb #52194fbd
+# %% ../../nbs/35b_molecule_sources.ipynb #703961c6
 @contextmanager
 def _database(path:Path):
     "Context with a connection that cannot write; MoleculeFileError if the file is no ASE database that we know"
@@ -342,7 +342,7 @@ def _information(database, name): # connection
     found = database.execute('SELECT value FROM information WHERE name=?', (name,)).fetchone()
     return str(found[0]) if found else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #aab5d47d
+# %% ../../nbs/35b_molecule_sources.ipynb #f6af2643
 _SCHNETPACK_NAMES = dict(dipole_moment='mu', isotropic_polarizability='alpha', electronic_spatial_extent='r2',
                          energy_U0='U0', energy_U='U', enthalpy_H='H', free_energy='G', heat_capacity='Cv')
 
@@ -363,7 +363,7 @@ def _scalar(value, blob): # as JSON has it
     while isinstance(value, list) and len(value) == 1: value = value[0]
     return value if isinstance(value, (int, float, str)) else None
 
-# %% ../../nbs/35b_molecule_sources.ipynb #5e12e000
+# %% ../../nbs/35b_molecule_sources.ipynb #28671015
 _ANGSTROM = dict(ang=1., angstrom=1., a=1., bohr=.529177210903, a0=.529177210903, nm=10.) # CODATA 2018
 _ROW = 'numbers, positions, pbc, initial_charges, energy, key_value_pairs, data, natoms'
 
@@ -384,7 +384,7 @@ def _row_frame(row, where, length, units, elements): # of `_ROW`; angstrom in a 
     frame = Frame(printable(where), numbers.astype('int32'), positions.reshape(-1, 3), named, given)
     return checked_frame(frame, where, None, elements, float(charge))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #e7adcaaf
+# %% ../../nbs/35b_molecule_sources.ipynb #c0191f7e
 def _metadata(database, path): # connection
     "Angstrom in its unit of length, and name of a property -> its unit"
     held = json.loads(_information(database, 'metadata') or '{}')
@@ -438,7 +438,7 @@ def kind_of(source:str|Path)->str:
     if kind is None: raise ValueError(f"{name}: unknown kind of file; expected {known}, a folder, or 'qm9'")
     return kind
 
-# %% ../../nbs/35b_molecule_sources.ipynb #d2cc8726
+# %% ../../nbs/35b_molecule_sources.ipynb #6b2bad80
 def _is_qm9(frame): # Frame
     "Whether it is a molecule of QM9 by its name and its index"
     return frame.name == f'gdb_{frame.values.get("index")}'
@@ -452,7 +452,7 @@ def _folder_files(folder:Path)->list:
         found += [Path(place)/n for n in names if not n.startswith('.') and n.lower().endswith(_ENDINGS['xyz'])]
     return sorted(found)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #91fc5b07
+# %% ../../nbs/35b_molecule_sources.ipynb #1f235cf2
 def _xyz_file(path:Path, elements:tuple=None)->Iterator:
     "The molecules of an xyz file, which may be one of the files of QM9"
     try:
@@ -475,7 +475,7 @@ def _folder_frames(folder:Path, elements:tuple=None)->Iterator:
             named = isinstance(frame, Exception) or _is_qm9(frame)
             yield frame if named else replace(frame, name=inside + frame.name.removeprefix(printable(path.name)))
 
-# %% ../../nbs/35b_molecule_sources.ipynb #5c5a2581
+# %% ../../nbs/35b_molecule_sources.ipynb #a472d815
 def _packaged_frames(source, elements=None): # 'qm9'
     "The molecules of the package qm9pack"
     data = load_qm9()
@@ -497,7 +497,7 @@ def molecule_stream(
         yield item
     if not count: yield MoleculeFileError(source, None, 'there are no molecules', 'at least one')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #a26c51cc
+# %% ../../nbs/35b_molecule_sources.ipynb #38a2a329
 _DEBYE_EANG = 4.80320471257 # debye in an elementary charge times an angstrom, CODATA 2018
 _BOHR = _ANGSTROM['bohr']
 _UNITS = { # name in small letters -> kind of quantity, value in the unit of that kind
@@ -543,7 +543,7 @@ def _refuse_copies(molecules:Molecules, source)->None:
             names = molecules.names
             raise ValueError(f'{printable(source)}: {names[k]} is a copy of {names[first]}; remove one of the two')
 
-# %% ../../nbs/35b_molecule_sources.ipynb #337f53af
+# %% ../../nbs/35b_molecule_sources.ipynb #7ae1fc57
 def source_digest(source:str|Path, *more)->str:
     "16 hex digits of a file's contents, or of the names, sizes and times of a folder's files"
     path, digest = Path(source), hashlib.sha256(repr((2, *more)).encode()) # 2: of the rules of this page
@@ -571,7 +571,7 @@ def _qm9_order(frames:list, source)->list:
     drop = _uncharacterized(beside) if beside else set()
     return sorted((f for f in frames if f.values['index'] not in drop), key=lambda frame: frame.values['index'])
 
-# %% ../../nbs/35b_molecule_sources.ipynb #a719c033
+# %% ../../nbs/35b_molecule_sources.ipynb #5274fe08
 def _wanted(source, target, unit): # see `load_molecules`
     "Names of the properties to read; ValueError for one of the user's own without a unit"
     if unit is None and (target is None or target in TARGETS): return tuple(TARGETS)
@@ -590,7 +590,7 @@ def _read_frames(source, progress): # see `load_molecules`
         frames.append(frame)
     return frames
 
-# %% ../../nbs/35b_molecule_sources.ipynb #8dca5e97
+# %% ../../nbs/35b_molecule_sources.ipynb #1da6fc3c
 def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of `_wanted`, see `load_molecules`
     "The molecules with those of the properties that they have, the target among them"
     if all(map(_is_qm9, frames)):
@@ -606,7 +606,7 @@ def _with_targets(frames, wanted, target, unit, source): # of `_read_frames`, of
     targets = {t: _property_column(frames, t, units[t], source) for t in names}
     return replace(molecules, targets=targets, units=units, index=index)
 
-# %% ../../nbs/35b_molecule_sources.ipynb #96d26440
+# %% ../../nbs/35b_molecule_sources.ipynb #af6e0600
 def load_molecules(
     source:str|Path='qm9', # 'qm9' (the package qm9pack), or the path of a file or folder
     target:str=None,       # property to read; None: the twelve targets of QM9
