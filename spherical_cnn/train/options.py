@@ -108,10 +108,10 @@ def _pairs(info): # what tyro knows of an annotation -> how to read it, None for
         instance_from_str=read, is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda pairs: [str(number) for pair in pairs for number in pair])
 
-# %% ../../nbs/24_options.ipynb #b76b5068
+# %% ../../nbs/24_options.ipynb #5870b713
 def _line_of(box): # what tyro printed
     "What is wrong, without the frame, the title and the help"
-    title, *rows = [row.strip(' │|') for row in box.strip().splitlines()]
+    rows = [row.strip(' │|') for row in box.strip().splitlines()[1:]] # the first is the title
     inside = [row for row in rows if row.strip('─-+╰╯')]
     text = ' '.join(inside).replace(' (required)', '')
     return re.split('Argument helptext:|Perhaps you meant:|For full helptext', text)[0].strip()
