@@ -44,7 +44,7 @@ def _checked(kind, value, name): # annotation, value of a file, dotted name -> v
     if origin is tuple: return _tuple(kind, value, name)
     if kind not in (int, float, str, bool, None, types.NoneType):
         raise TypeError(f"{name}: configurations hold no {kind}")
-    if kind is float and type(value) is int: return float(value)
+    if kind is float and type(value) is int: return _float(value, name)
     if type(value) is not (types.NoneType if kind is None else kind): _fail(name, _words(kind), value)
     return value
 
@@ -59,6 +59,10 @@ def _one_of(kind, value, name): # a union, as above
     inside = [one for one in typing.get_args(kind) if is_dataclass(one)]
     if inside and isinstance(value, dict): raise error # what is wrong inside of it says more
     _fail(name, _words(kind), value)
+
+def _float(value, name): # whole number, dotted name -> float
+    try: return float(value)
+    except OverflowError: _fail(name, 'a number of at most 1.8e308', value)
 
 # %% ../../nbs/19b_config.ipynb #b3d0ede5
 def _tuple(kind, value, name): # tuple, tuple[X, ...] or tuple[X, Y], as above
