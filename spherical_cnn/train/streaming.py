@@ -145,7 +145,7 @@ def _array(values, kind):
     from pyarrow import array
     return array(values, kind)
 
-# %% ../../nbs/22d_streaming.ipynb #fb314c0a
+# %% ../../nbs/22d_streaming.ipynb #0e153a42
 def stream_table(
     out,                   # where the table will be: .csv or .parquet
     columns:dict,          # name -> str, int or float
@@ -155,7 +155,7 @@ def stream_table(
 )->int:                    # rows in the table
     """Write a table part by part, or finish one that was stopped
 
-    BlockingIOError if another process writes it; ValueError if there are no rows, for another kind of file, or if the key
+    BlockingIOError if another process writes it; ValueError without rows, for another kind of file, or if the key
     changed meanwhile; OSError keeps the rows, and the same call goes on behind them."""
     out = _checked_place(out)
     with locked(out, wait=False):
