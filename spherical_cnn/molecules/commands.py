@@ -30,16 +30,17 @@ def _first_config(words): # of the command line -> RunConfig
     split = '1' if unit is None else 'random'
     return preset(word_of(words, 'preset', 'demo'), target=target, unit=unit, data=data, split=split)
 
-# %% ../../nbs/39b_molecule_commands.ipynb #e13554f3
+# %% ../../nbs/39b_molecule_commands.ipynb #3d6b3898
 def _with_molecules(config): # RunConfig -> RunConfig, Molecules
     "A configuration with whole paths and all elements of its molecules, and the molecules"
     from spherical_cnn.molecules.sources import load_molecules
+    from spherical_cnn.molecules.sphere import ELEMENTS
     whole = {name: str(Path(getattr(config, name)).resolve()) for name in ('data', 'split')}
     if config.data != 'qm9': config = replace(config, data=whole['data'])
     if config.split.endswith('.json'): config = replace(config, split=whole['split'])
     molecules = load_molecules(config.data, config.target, config.unit)
     elements = set(molecules.numbers.tolist())
-    if not elements <= set(config.model.elements):
+    if config.model.elements == ELEMENTS and not elements <= set(ELEMENTS): # others were asked for, and are checked later
         config = replace(config, model=replace(config.model, elements=tuple(sorted(elements))))
     return config, molecules
 

@@ -196,9 +196,9 @@ def _ducc0_tasks(fields, alms): # by spin: (maps, 2, lat, lon) and (maps, 2, pac
 def _joined(alms, l, m): # by spin: (maps, 2, packed); degree and order -> (ell, m, spin, maps)
     "Our coefficients from those of ducc0"
     L, joined = l.max() + 1, []
-    for sign, alm in zip(_DUCC0_SIGNS, alms):
+    for factor, alm in zip(_DUCC0_SIGNS, alms):
         parts = np.zeros((2, L, L, len(alm)), 'complex64')
-        parts[:, l, m] = sign * np.moveaxis(alm, 0, -1)
+        parts[:, l, m] = factor * np.moveaxis(alm, 0, -1)
         joined.append(join_real(parts))
     return np.stack(joined, 2)
 
@@ -215,7 +215,7 @@ def ducc0_peer(
     f, c = peer_problem(grid, n//2 - 1, maps)
     fields = [real_fields(f[:, :, s]) for s in (0, 1)]
     packed = [split_real(c[:, :, s])[:, l, m] for s in (0, 1)] # (2, packed, maps)
-    alms = [sign * np.moveaxis(p, -1, 0).copy() for sign, p in zip(_DUCC0_SIGNS, packed)]
+    alms = [factor * np.moveaxis(p, -1, 0).copy() for factor, p in zip(_DUCC0_SIGNS, packed)]
     fields_out, alms_out = [np.empty_like(x) for x in fields], [np.empty_like(a) for a in alms]
     pool, fixed = ThreadPoolExecutor(os.cpu_count()), dict(lmax=n//2 - 1, geometry='CC')
     weighted = partial(sht.adjoint_synthesis_2d, ringfactor=grid.weights, **fixed)
