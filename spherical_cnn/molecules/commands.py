@@ -40,7 +40,7 @@ def _with_molecules(config): # RunConfig -> RunConfig, Molecules
     if config.split.endswith('.json'): config = replace(config, split=whole['split'])
     molecules = load_molecules(config.data, config.target, config.unit)
     elements = set(molecules.numbers.tolist())
-    if config.model.elements == ELEMENTS and not elements <= set(ELEMENTS): # others were asked for, and are checked later
+    if config.model.elements == ELEMENTS and not elements <= set(ELEMENTS): # not those asked for
         config = replace(config, model=replace(config.model, elements=tuple(sorted(elements))))
     return config, molecules
 
