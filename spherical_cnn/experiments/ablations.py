@@ -28,7 +28,7 @@ from ..train.runs import array_digest
 # %% ../../nbs/39_molecule_ablations.ipynb #e1a40426
 FIVE_LAYERS = RunConfig(
     MoleculeModelConfig(((12, 16), (6, 32), (6, 32)), hidden=64, momentum=.98),
-    TrainConfig(epochs=4, learning_rate=4e-3, weight_average=.99, checkpoint_every_epochs=100),
+    TrainConfig(epochs=4, learning_rate=4e-3, weight_average=.99, save_every_minutes=None),
     target='H', train_molecules=3000, validation_molecules=500)
 
 _CHANGES = { # the row of the paper -> what differs from ours
@@ -102,7 +102,7 @@ def table6(
 def augmentation_variants(seconds:float)->dict:
     "The preset demo, trained for so long with and without random rotations and reflections"
     base = preset('demo')
-    base = replace(base, train=replace(base.train, time_limit_s=seconds, checkpoint_every_epochs=10**6))
+    base = replace(base, train=replace(base.train, time_limit_s=seconds, save_every_minutes=None))
     augmented = {name: {'augment': name} for name in ('rotations', 'reflections')}
     return variants_of(base, {'none': {}, **augmented})
 
@@ -137,7 +137,7 @@ def baseline_error(
 def curve_variants(config:RunConfig, sizes:tuple)->dict:
     "One configuration for each number of training molecules; the time limit decides when to stop"
     changes = {f'ours {n}': {'train_molecules': n, 'train.epochs': max(1, 6000*20//n)} for n in sizes}
-    return variants_of(replace(config, train=replace(config.train, checkpoint_every_epochs=10**6)), changes)
+    return variants_of(replace(config, train=replace(config.train, save_every_minutes=None)), changes)
 
 def baseline_rows(
     config:RunConfig,  # names target and split

@@ -200,8 +200,9 @@ def train_message_passing(
     peer, bare = _new_peer(molecules, y, config), replace(molecules, targets={}, names=None)
     target = torch.from_numpy((y - peer.regression.predict(molecules) - peer.mean) / peer.deviation).float()
     clock, seen, curve = _Clock(), 0, dict(seconds=[], validation_mae=[])
+    schedule = warmup_cosine(config.learning_rate, 1000*config.warmup, 1000) # of thousandths of the time
     for places in _endless_batches(len(molecules), config.batch, seed):
-        rate = float(warmup_cosine(clock.elapsed / seconds, config.learning_rate, config.warmup))
+        rate = float(schedule(1000*clock.elapsed/seconds))
         peer.step(bare.take(places), target[places], rate)
         seen += len(places)
         if clock.read() >= seconds * (len(curve['seconds']) + 1) / checks:

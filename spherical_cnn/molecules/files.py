@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 from ase.data import chemical_symbols
-from ase.io.extxyz import key_val_str_to_dict
 
 from .qm9 import Molecules, geometry_fault
 from ..train.records import printable
@@ -187,6 +186,7 @@ def _read_comment(
     "The second line of a frame: key=value pairs of extended xyz, or words without a meaning"
     extended = bool(_EXTENDED.search(text))
     if '=' not in text: return {}, _Columns()
+    from ase.io.extxyz import key_val_str_to_dict # slow to import
     try: values = {str(k): v for k, v in key_val_str_to_dict(text).items()}
     except Exception as error: # of any class, whatever the text does to the parser
         if not extended: return {}, _Columns()

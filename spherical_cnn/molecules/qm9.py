@@ -21,9 +21,6 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from ..cache import cache_file
 from ..train.records import printable, read_json, whole_file
@@ -76,6 +73,11 @@ def _nearest(
     positions:np.ndarray, # (n, 3) angstrom, n at least 2
 )->tuple[np.ndarray, np.ndarray]: # (n,) angstrom, (n,) int
     "How far the nearest other atom of each atom is, and which one that is"
+    if len(positions) <= 64: # SciPy is slow to import
+        apart = np.linalg.norm(positions[:, None] - positions, axis=-1)
+        np.fill_diagonal(apart, np.inf)
+        return apart.min(1), apart.argmin(1)
+    from scipy.spatial import cKDTree
     distance, which = cKDTree(positions).query(positions, k=2)
     itself = which[:, 1] == np.arange(len(positions)) # of two atoms at one place either may come first
     return distance[:, 1], np.where(itself, which[:, 0], which[:, 1])
@@ -118,6 +120,9 @@ def _stray_fault(positions): # (n, 3) angstrom, n at least 2
 
 def _parts(positions): # as above
     "(n,) number of the part that each atom belongs to, when it is tied to its eight nearest ones within `_NEAR`"
+    from scipy.sparse import coo_matrix # slow to import
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
     n = len(positions)
     distance, which = cKDTree(positions).query(positions, k=min(9, n), distance_upper_bound=_NEAR)
     atom, place = np.nonzero(np.isfinite(distance))

@@ -32,11 +32,12 @@ from .qm9 import SPLITS, TARGETS, ElementRegression, Molecules, Target
 from .qm9 import atomization, get_target, split_of
 from ..train.config import from_file_dict, presets, read_config
 from ..train.config import preset as named_preset
-from ..train.devices import fleet_of
+from ..train.devices import data_mesh, my_part
 from ..train.evaluation import Score, group_scores, group_table, published_scores, read_scores
-from ..train.loop import TrainConfig, fit, load_weights, save_weights
+from ..train.loop import TrainConfig, fit
 from ..train.runs import DataRecord, array_digest, check_same_data, counted, read_record, start_run
 from ..train.runs import write_card
+from ..train.weights import load_weights, save_weights
 
 # %% ../../nbs/33_molecule_training.ipynb #e68ae2ae
 LARGEST = 29 # atoms of the largest molecule of QM9; arrays are padded to it
@@ -79,7 +80,7 @@ def _small_preset(): # RunConfig
 
 def _demo_preset(): # RunConfig
     model = MoleculeModelConfig(((8, 16), (8, 32)), grid='gauss', oversampling=1.5, hidden=128, momentum=.98)
-    train = TrainConfig(epochs=15, learning_rate=4e-3, time_limit_s=255., weight_average=.99, checkpoint_every_epochs=2)
+    train = TrainConfig(epochs=15, learning_rate=4e-3, time_limit_s=255., weight_average=.99)
     return RunConfig(model, train, train_molecules=6000, validation_molecules=300, predict_oversampling=2.5)
 
 def _hour_preset(): # RunConfig
@@ -120,7 +121,13 @@ def _with_later_fields(d:dict)->dict:
     model = d.get('model')
     return {**_BEFORE, **d, 'model': {**_BEFORE_MODEL, **model} if isinstance(model, dict) else model}
 
-MIGRATIONS = (_with_later_fields,) # of config.json, see `from_file_dict`
+def _saved_by_the_clock(d:dict)->dict:
+    "From format 2 to format 3: checkpoints come after minutes or steps, no longer after epochs"
+    train = d.get('train')
+    if not isinstance(train, dict): return d
+    return {**d, 'train': {k: v for k, v in train.items() if k != 'checkpoint_every_epochs'}}
+
+MIGRATIONS = (_with_later_fields, _saved_by_the_clock) # of config.json, see `from_file_dict`
 
 def config_from_dict(
     d:dict, # what a config.json holds, of any version
@@ -318,7 +325,7 @@ def predict_standardised(
 # %% ../../nbs/33_molecule_training.ipynb #a59dcd55
 def _empty_model(config): # MoleculeModelConfig -> MoleculeModel in evaluation, all of its weights zero
     graph, shapes = nnx.split(nnx.eval_shape(lambda: MoleculeModel(config, rngs=nnx.Rngs(0))))
-    model = nnx.merge(graph, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes))
+    model = nnx.merge(graph, jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes))
     model.eval()
     return model
 
@@ -371,8 +378,22 @@ class Run:
                          'the weights are damaged, or atoms lie far apart')
 
 # %% ../../nbs/33_molecule_training.ipynb #b07b2225
+def _new_model(config, seed): # MoleculeModelConfig, int -> MoleculeModel with random weights, drawn by one program
+    def build(): return nnx.split(MoleculeModel(config, rngs=nnx.Rngs(seed)))
+    graph, _ = nnx.eval_shape(build)
+    return nnx.merge(graph, jax.jit(lambda: build()[1])())
+
+def _mesh_for(config, devices): # RunConfig, number or None -> mesh or None
+    "The devices of a run; ValueError if its batches cannot be cut into as many parts"
+    mesh = data_mesh(devices)
+    parts = 1 if mesh is None else mesh.shape['data']
+    for name in ('batch_atoms', 'batch_molecules'):
+        if getattr(config, name) % parts:
+            raise ValueError(f'{name} must be a multiple of the {parts} devices, got {getattr(config, name)}')
+    return mesh
+
 def _new_run(config, record, out): # RunConfig, DataRecord, folder -> Run with fresh weights
-    model = MoleculeModel(config.model, rngs=nnx.Rngs(config.train.seed))
+    model = _new_model(config.model, config.train.seed)
     regression = ElementRegression.from_dict(record.fitted['regression'])
     return Run(config, model, regression, record.fitted['mean'], record.fitted['deviation'], record.facts, Path(out))
 
@@ -401,15 +422,15 @@ def train_run(
 
     The data is checked first (`check_molecules`); see `start_run` for what is wrong with the folder."""
     out, writes = Path(out), jax.process_index() == 0
-    fleet_of(devices) # refuses devices that are not there before anything is written
+    mesh = _mesh_for(config, devices) # refuses devices before anything is written
     record = start_run(out, config, data_record(config, data), resume, MIGRATIONS, writes)
     run = _new_run(config, record, out)
     molecules, y = training_set(config, data)
     standard = (y - run.regression.predict(molecules) - run.mean)/run.deviation
     batches, steps = training_batches(molecules, standard, config)
     validate = _validation(run, data, record.parts['validation'])
-    history = fit(run.model, absolute_loss, batches, config.train, out, validate, resume=resume, progress=progress,
-                  steps_per_epoch=steps, devices=devices)
+    def mine(epoch): return map(my_part, batches(epoch)) # each process takes its share of a batch
+    history = fit(run.model, absolute_loss, mine, config.train, out, validate, resume, progress, steps, mesh, 'mae')
     run.model.eval()
     run = replace(run, model=refined(run.model, config.predict_oversampling))
     if writes:
@@ -432,12 +453,13 @@ def load_run(
             raise FileNotFoundError(f'{out} holds no finished run: {name} is missing '
                                     '(expected the folder of `spherical-cnn qm9 train`)')
     config = read_config(RunConfig, out/'config.json', MIGRATIONS)
-    model = _empty_model(config.model)
+    finer = config.predict_oversampling or config.model.oversampling # the weights do not depend on the grids
+    model = _empty_model(replace(config.model, oversampling=finer))
     stored = load_weights(out/'weights.safetensors', model)
     try: beside = _from_metadata(stored)
     except (KeyError, TypeError, ValueError) as e:
         raise ValueError(f'{out}/weights.safetensors is damaged: no {e} stands beside the weights') from None
-    return Run(config, refined(model, config.predict_oversampling), **beside, folder=out)
+    return Run(config, model, **beside, folder=out)
 
 def _from_metadata(stored): # the inverse of `_metadata`; weights from before facts were counted have none
     return dict(regression=ElementRegression.from_dict(json.loads(stored['regression'])), mean=float(stored['mean']),

@@ -19,7 +19,7 @@ from .qm9 import Molecules, Target
 from .run import MIGRATIONS, RunConfig, evaluation_scores, write_molecule_card
 from ..train.config import read_config
 from ..train.evaluation import published_scores, read_scores, score_table, select_runs, write_scores
-from ..train.records import read_rows
+from ..train.records import read_metrics
 from ..train.runs import read_record
 
 # %% ../../nbs/38_molecule_table.ipynb #a630079c
@@ -27,7 +27,7 @@ def validation_error(
     out:Path, # folder of a run
 )->float|None: # in the literature's unit; None where none was measured
     "The validation error of a run after its last epoch"
-    rows = read_rows(Path(out)/'metrics.csv', ('epoch',))
+    rows = read_metrics(out)
     return rows[-1].get('valid_mae') if rows else None
 
 # %% ../../nbs/38_molecule_table.ipynb #38bd40ef

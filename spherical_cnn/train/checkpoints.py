@@ -86,7 +86,8 @@ def _manager(folder, keep, best): # path, number, name of a metric or None
         kept.append(policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False))
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy.AnyPreservationPolicy(kept), cleanup_tmp_directories=True)
-    return ocp.CheckpointManager(Path(folder).absolute(), options=options, item_names=('state', 'position'))
+    handlers = {'state': ocp.StandardCheckpointHandler(), 'position': ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(Path(folder).absolute(), options=options, item_handlers=handlers)
 
 # %% ../../nbs/19d_checkpoints.ipynb #9e150644
 def _not_written(folder, step, error):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['printable', 'whole_file', 'write_whole', 'read_json', 'write_json', 'digest', 'file_digest', 'csv_line', 'read_rows',
-           'write_rows', 'locked', 'Rows']
+           'write_rows', 'locked', 'Rows', 'read_metrics', 'write_metrics']
 
 # %% ../../nbs/19_records.ipynb #6704c222
 import csv
@@ -298,3 +298,29 @@ def _joined(table, row, rows, replace): # list of dicts, one more, Rows, whether
     if not any(same): return [*table, row]
     if not replace: raise ValueError(f"{printable(rows.path)} holds a row of {_shown(row, rows.key)} already")
     return [row if here else old for here, old in zip(same, table)]
+
+# %% ../../nbs/19_records.ipynb #e69fc5d2
+_TIMING = ('seconds', 'items_per_second') # columns that differ from run to run
+
+def _numbers(path): # the rows of a table of numbers
+    "ValueError names the file and what is wrong with it"
+    rows = read_rows(path, ('step',))
+    wrong = [f'{name} of step {row["step"]} is {v!r}' for row in rows for name, v in row.items() if isinstance(v, str)]
+    if wrong: raise ValueError(f'{printable(path)} is damaged: {printable(wrong[0])}, a number was expected')
+    return rows
+
+def read_metrics(
+    out, # folder of a run
+)->list: # of dicts: stage, epoch, step, learning_rate, train_..., valid_..., seconds, items_per_second; [] if there are none
+    "The rows of metrics.csv, each with that of timing.csv; ValueError names a file that is damaged"
+    timing = {row['step']: row for row in _numbers(Path(out)/'timing.csv')}
+    return [row | timing.get(row['step'], {}) for row in _numbers(Path(out)/'metrics.csv')]
+
+def write_metrics(
+    out, # folder of a run
+    rows, # dicts of numbers, each with a step
+):
+    "metrics.csv and timing.csv, each whole or not at all"
+    timing = [{k: v for k, v in row.items() if k in ('step', *_TIMING)} for row in rows]
+    write_rows(Path(out)/'timing.csv', timing)
+    write_rows(Path(out)/'metrics.csv', [{k: v for k, v in row.items() if k not in _TIMING} for row in rows])

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from .config import prepare_run_folder, to_dict
-from .records import printable, read_json, read_rows, write_json, write_whole
+from .records import printable, read_json, read_metrics, write_json, write_whole
 
 # %% ../../nbs/22_runs.ipynb #108ab483
 def array_digest(
@@ -181,7 +181,7 @@ def training_summary(
     out, # folder of a run
 )->dict: # epochs, steps and seconds so far; empty before the first epoch
     "How far a run has been trained, by its metrics.csv"
-    rows = read_rows(Path(out)/'metrics.csv', ('epoch',))
+    rows = read_metrics(out)
     return dict(epochs=rows[-1]['epoch'], steps=rows[-1]['step'], seconds=rows[-1]['seconds']) if rows else {}
 
 # %% ../../nbs/22_runs.ipynb #320a2f09
