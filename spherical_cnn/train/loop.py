@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -125,13 +126,13 @@ def _averaged(old, new, step, decay): # pytrees, steps done, decay
     decay = jnp.minimum(decay, (1. + step)/(10. + step))
     return jax.tree.map(lambda a, p: (decay*a + (1 - decay)*p).astype(p.dtype), old, new)
 
-# %% ../../nbs/20_training.ipynb #439c728a
-def _make_step(graph, stage, optimizer, grad_clip=None, average=None): # as in `_begin`
+# %% ../../nbs/20_training.ipynb #391dfb18
+def _make_step(graph, loss, schedule, optimizer, grad_clip=None, average=None): # as in `_begin` and `TrainStage`
     "The step of a stage: (state, sums, batch, control) -> (state, sums, report)"
     def step(state, sums, batch, control):
         place, fraction, save, first = control[0, :4]
-        rate = stage.schedule(place)
-        value, metrics, rest, gradient = _gradient(graph, stage.loss, state, batch)
+        rate = schedule(place)
+        value, metrics, rest, gradient = _gradient(graph, loss, state, batch)
         updates, moments = _transformation(optimizer, rate, grad_clip).update(gradient, state['optimizer'], state['params'])
         params = optax.apply_updates(state['params'], updates)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
@@ -176,11 +177,21 @@ def _cut(mesh, batch): # this process's part of a batch: arrays with a first axi
 def _local(a): # a number that all devices have
     return np.asarray(a if a.is_fully_addressable else a.addressable_data(0))
 
-def _compiled(step, mesh, state): # of `_make_step`
-    "The step for a mesh, which takes over the memory of the old state and sums"
+@lru_cache(maxsize=8)
+def _program(graph, loss, schedule, optimizer, grad_clip, average, mesh, structure, placed): # see `_make_step`
+    "A compiled step, which takes over the memory of the old state and sums; runs that differ in their weights alone share it"
+    step = _make_step(graph, loss, schedule, optimizer, grad_clip, average)
     if mesh is None: return jax.jit(step, donate_argnums=(0, 1))
-    whole = NamedSharding(mesh, PartitionSpec())
-    return jax.jit(step, donate_argnums=(0, 1), out_shardings=(jax.tree.map(lambda a: a.sharding, state), whole, whole))
+    whole, state = NamedSharding(mesh, PartitionSpec()), jax.tree.unflatten(structure, placed)
+    return jax.jit(step, donate_argnums=(0, 1), out_shardings=(state, whole, whole))
+
+def _compiled(run, stage, state): # Trainer, TrainStage, state on its devices
+    "The step of a stage"
+    placed = None if run.mesh is None else tuple(a.sharding for a in jax.tree.leaves(state))
+    told = (run.graph, stage.loss, stage.schedule, run.optimizer, run.grad_clip, run.weight_average, run.mesh,
+            jax.tree.structure(state), placed)
+    try: return _program(*told)
+    except TypeError: return _program.__wrapped__(*told) # something that cannot be hashed
 
 # %% ../../nbs/20_training.ipynb #570b7cc6
 @dataclass
@@ -443,7 +454,7 @@ def _one_step(run, now, state, sums): # run, _Stage, arrays
     if compiles:
         if sums is None: sums = _no_sums(now.stage, run.graph, state, batch)
         sums = _placed(run.mesh, jax.tree.map(jnp.float32, sums))
-        now.step = _compiled(_make_step(run.graph, now.stage, run.optimizer, run.grad_clip, run.weight_average), run.mesh, state)
+        now.step = _compiled(run, now.stage, state)
     state, sums, report = now.step(state, sums, batch, _control(run, now.stage))
     now.reports.append((report, before))
     run.place.step, run.place.done = run.place.step + 1, run.place.done + 1
@@ -572,7 +583,8 @@ def _demands(c): # (name of a field, whether it is right, what is right) of each
             ('grad_clip', positive(clip), 'positive, or None'),
             ('optimizer', callable(getattr(optax, c.optimizer, None)), 'the name of an optimizer of Optax')]
 
-# %% ../../nbs/20_training.ipynb #690a160b
+# %% ../../nbs/20_training.ipynb #be4f0b12
+@lru_cache(maxsize=64) # equal schedules are the same function, and need not be compiled twice
 def warmup_cosine(
     peak:float, # the largest learning rate
     warmup:float, # steps of linear warm-up
@@ -582,6 +594,10 @@ def warmup_cosine(
     rise = int(round(warmup))
     if rise < 1: return optax.cosine_decay_schedule(peak, steps)
     return optax.warmup_cosine_decay_schedule(0., peak, rise, max(steps, rise + 1))
+
+@lru_cache(maxsize=64)
+def _optimizer(name, options): # of Optax, its arguments besides the learning rate -> function of the learning rate
+    return partial(getattr(optax, name), **dict(options))
 
 def fit(
     model, # NNX module; in the end it holds the (averaged) weights, in eval mode
@@ -603,7 +619,7 @@ def fit(
     steps = config.epochs*steps_per_epoch
     schedule = warmup_cosine(config.learning_rate, config.warmup_epochs*steps_per_epoch, steps)
     stage = TrainStage(steps, loss, EpochBatches(batches, steps_per_epoch), schedule, steps_per_epoch, config.time_limit_s, 'epoch')
-    make, options = getattr(optax, config.optimizer), dict(config.optimizer_options)
-    trainer = Trainer(model, [stage], lambda rate: make(rate, **options), out, mesh, validate, config.keep, best, config.save_every_steps,
+    optimizer = _optimizer(config.optimizer, config.optimizer_options)
+    trainer = Trainer(model, [stage], optimizer, out, mesh, validate, config.keep, best, config.save_every_steps,
                       config.save_every_minutes, config.weight_average, config.grad_clip, progress)
     return trainer.run(resume)
