@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test fuzz lab docs bench export clean
+.PHONY: help demo test fuzz soak lab docs bench export clean
 
 # data made ready and compiled programs: beside .venv, not in the home folder
 export SPHERICAL_CNN_CACHE ?= $(CURDIR)/.cache
@@ -27,6 +27,9 @@ test: .venv/.stamp-dev ## run every notebook, then import and lint every module
 
 fuzz: .venv/.stamp-dev ## damage files of every form, 1,000 cases each, and read them; FUZZ='--cases 100 xyz sdf'
 	@$(BIN)/python tools/fuzz.py $(FUZZ)
+
+soak: .venv/.stamp-dev ## kill trainings at random moments and compare their ends, 15 kills each; SOAK='--kills 4 maps'
+	@$(BIN)/python tools/soak.py $(SOAK)
 
 lab: .venv/.stamp-dev ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=nbs

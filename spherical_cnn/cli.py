@@ -147,6 +147,7 @@ def _exit_code(error, debug, seen): # what was raised, whether its traceback is 
         traceback.print_exception(error)
     if seen or isinstance(error, KeyboardInterrupt):
         text, code = _STOPS[seen[-1] if seen else signal.SIGINT]
+        if getattr(error, 'code', 0): text, code = str(error), error.code # a training that has saved its state
     elif isinstance(error, BrokenPipeError): # who reads our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
@@ -164,5 +165,15 @@ def main(
         try:
             code = _run_words([word for word in words if word != '--debug'])
             sys.stdout.flush()
-        except BaseException as error: code = _exit_code(error, '--debug' in words, seen)
+        except BaseException as error:
+            code = _exit_code(error, '--debug' in words, seen)
+            if getattr(error, 'code', 0) and isinstance(error, KeyboardInterrupt): _say_how_to_go_on(words)
+    devices = sys.modules.get('spherical_cnn.train.devices')
+    if code and devices: devices.end_process(code) # other processes must not wait for this one
     return code
+
+def _say_how_to_go_on(words): # of the command line
+    "The command that goes on with a training"
+    import shlex
+    again = words if '--resume' in words else [*words, '--resume']
+    print(f'go on with: spherical-cnn {shlex.join(again)}', file=sys.stderr)

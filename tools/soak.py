@@ -130,10 +130,12 @@ def soak(name, kills, seed, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('programs', nargs='*', choices=[*PROGRAMS, []], default=list(PROGRAMS), help='which of them; both by default')
+    parser.add_argument('programs', nargs='*', help=f'which of {", ".join(PROGRAMS)}; all by default')
     parser.add_argument('--kills', type=int, default=15, help='of each program')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     options = parser.parse_args()
+    unknown = set(options.programs) - set(PROGRAMS)
+    if unknown: parser.error(f'there is no program {", ".join(unknown)}; there are {", ".join(PROGRAMS)}')
     os.environ.setdefault('JAX_PLATFORMS', 'cpu')
     with tempfile.TemporaryDirectory() as folder:
         good = [soak(name, options.kills, options.seed, Path(folder)) for name in options.programs or PROGRAMS]

@@ -107,6 +107,7 @@ def _begin_watch():
     thread = threading.Thread(target=_watch_others, args=(store, me, jax.process_count(), stop), daemon=True)
     thread.start()
     def leave():
+        if hasattr(sys, 'last_value'): end_process(1) # the program failed: the others must not wait for it
         stop.set()
         thread.join()
         store.key_value_set(f'alive/{me}', 'done', allow_overwrite=True)
@@ -116,7 +117,7 @@ def end_process(
     code:int, # exit code
 )->None:
     "Leave at once after an error, where several processes take part: an ordinary exit would wait for the others"
-    if jax.process_count() == 1: return
+    if _store() is None: return
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -451,7 +451,8 @@ def _one_step(run, now, state, sums): # run, _Stage, arrays
     now.count(batch)
     batch = _cut(run.mesh, batch)
     compiles = now.step is None
-    if compiles:
+    if not compiles: run.clock.start()
+    else:
         if sums is None: sums = _no_sums(now.stage, run.graph, state, batch)
         sums = _placed(run.mesh, jax.tree.map(jnp.float32, sums))
         now.step = _compiled(run, now.stage, state)
@@ -505,12 +506,21 @@ def _run(run, resume): # see `Trainer.run`
     mine = run.out is not None and jax.process_index() == 0
     told = f'stopped before a checkpoint could be written; resume goes on from the last one in {printable(run.out)}'
     with locked(run.out/'checkpoints', wait=False) if mine else nullcontext(), _stoppable(told) as run.request:
+        alone = True
         try: _all_stages(run, resume)
+        except (ValueError, RuntimeError) as e:
+            alone = not _lost_process(e)
+            if alone: raise
+            where = '' if run.out is None else f' in {printable(run.out)}'
+            raise ConnectionError(f'another process does not answer: resume goes on from the last checkpoint{where}') from e
         finally:
             run.model.eval()
             if run.board: _warned(run.board.close)
-            if run.checkpoints: close_checkpoints(run.checkpoints)
+            if run.checkpoints and alone: close_checkpoints(run.checkpoints) # which waits for all processes
     return History(run.rows)
+
+def _lost_process(error): # whether a collective operation failed
+    return jax.process_count() > 1 and any(word in str(error) for word in ('Gloo', 'NCCL', 'DEADLINE_EXCEEDED', 'UNAVAILABLE'))
 
 def _all_stages(run, resume): # as above
     run.graph, state = _begin(run.model, run.optimizer, run.grad_clip, run.weight_average)
