@@ -25,7 +25,8 @@ from .records import printable, write_whole
 def _is_key(a): return jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
 
 def _names(tree): # list of str, one for each leaf
-    return [jax.tree_util.keystr(path, simple=True, separator='.') for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return [jax.tree_util.keystr(path, simple=True, separator='.') for path in paths]
 
 def _plain(a): # an array, or the numbers of random keys
     return jax.random.key_data(a) if _is_key(a) else a
@@ -54,7 +55,8 @@ def _file_digests(folder): # name -> SHA-256, of all files in a folder
     digests = {}
     for path in sorted(Path(folder).rglob('*')):
         if not path.is_file(): continue
-        with open(path, 'rb') as file: digests[str(path.relative_to(folder))] = hashlib.file_digest(file, 'sha256').hexdigest()
+        name = str(path.relative_to(folder))
+        with open(path, 'rb') as file: digests[name] = hashlib.file_digest(file, 'sha256').hexdigest()
     return digests
 
 def _write_digests(folder):
@@ -72,7 +74,7 @@ def _what_is_wrong(folder): # '' if nothing is
     except OSError as e: return f'it cannot be read: {e.strerror or e}'
     differ = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
     if not differ: return ''
-    what = 'missing' if differ[0] not in found else 'not in the list of digests' if differ[0] not in wanted else 'damaged'
+    what = 'missing' if differ[0] not in found else 'damaged' if differ[0] in wanted else 'not in the list of digests'
     return f'{printable(differ[0])} is {what}'
 
 # %% ../../nbs/19d_checkpoints.ipynb #a5817592
@@ -144,6 +146,7 @@ def wait_for_checkpoint(
     except Exception as e: raise OSError(_not_written(checkpoints.folder, step, e)) from e
     if jax.process_index() == 0: _forget_digests(checkpoints.folder, checkpoints.steps)
 
+# %% ../../nbs/19d_checkpoints.ipynb #3a426e32
 def save_checkpoint(
     checkpoints, # Checkpoints
     step, # its number
@@ -210,8 +213,8 @@ def restore_newest(
     wait_for_checkpoint(checkpoints)
     before = checkpoints.steps
     step = _agreed(_newest_whole(checkpoints.folder, before) if jax.process_index() == 0 else 0)
-    if step < 0 and before: raise ValueError(f'no checkpoint in {printable(checkpoints.folder)} is whole: nothing to go on from')
-    if step < 0: return None
+    if step < 0 and not before: return None
+    if step < 0: raise ValueError(f'no checkpoint in {printable(checkpoints.folder)} is whole: there is none to go on from')
     manager, wanted = checkpoints.open(), _arrays(like)
     manager.reload()
     path = checkpoints.folder/str(step)

@@ -44,7 +44,7 @@ def my_share(
 )->slice:      # of the first axis
     "The part of a batch that this process reads; ValueError if the batch cannot be cut into equal parts"
     processes, process = jax.process_count(), jax.process_index()
-    if items % processes: raise ValueError(f'a batch of {items} cannot be cut into {processes} equal parts, one for each process')
+    if items % processes: raise ValueError(f'a batch of {items} cannot be cut into {processes} equal parts for the processes')
     each = items//processes
     return slice(process*each, (process + 1)*each)
 def my_part(
@@ -60,8 +60,9 @@ def _store(): # JAX's store of keys and values, at process 0
     from jax._src import distributed # there is no public name for it
     return distributed.global_state.client
 
-def _end(told): # at once: neither JAX nor Orbax may wait for a process that is gone
-    print(f'spherical_cnn: {told}', file=sys.stderr, flush=True)
+def _end_after(process): # at once: neither JAX nor Orbax may wait for a process that is gone
+    told = f'process {process} does not answer any more: this process ends too'
+    print(f'spherical_cnn: {told}; resume goes on from the last checkpoint', file=sys.stderr, flush=True)
     os._exit(1)
 
 def _silent(values, since, now): # process -> last number, process -> when it changed, time
@@ -76,12 +77,12 @@ def _watch_others(store, me, processes, stop): # in a thread of its own
         try:
             store.key_value_set(f'alive/{me}', str(count), allow_overwrite=True)
             heard = dict(store.key_value_dir_get('alive/'))
-        except Exception: _end('process 0 does not answer any more: this process ends too; resume goes on from the last checkpoint')
+        except Exception: _end_after(0)
         for process in range(processes):
             value = heard.get(f'alive/{process}', '')
             if value != values.get(process): values[process], since[process] = value, time.monotonic()
         gone = _silent(values, since, time.monotonic())
-        if gone: _end(f'process {gone[0]} does not answer any more: this process ends too; resume goes on from the last checkpoint')
+        if gone: _end_after(gone[0])
 
 # %% ../../nbs/21_devices.ipynb #18fb5743
 def start_processes(
@@ -93,14 +94,17 @@ def start_processes(
     given = dict(coordinator=coordinator, processes=processes, process=process)
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == 3: return
-    if coordinator == 'auto': jax.distributed.initialize(initialization_timeout=600, heartbeat_timeout_seconds=90)
+    patience = dict(initialization_timeout=600, heartbeat_timeout_seconds=90)
+    if coordinator == 'auto': jax.distributed.initialize(**patience)
     else:
-        if missing: raise ValueError(f'several processes need coordinator, processes and process; missing: {", ".join(missing)}')
+        lacking = ', '.join(missing)
+        if missing: raise ValueError(f'several processes need coordinator, processes and process; missing: {lacking}')
         if not 0 <= process < processes: raise ValueError(f'process must be in 0 to {processes - 1}, got {process}')
         if ':' not in coordinator: raise ValueError(f"coordinator must be 'host:port' or 'auto', got {coordinator!r}")
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=600, heartbeat_timeout_seconds=90)
+        jax.distributed.initialize(coordinator, processes, process, **patience)
     _begin_watch()
 
+# %% ../../nbs/21_devices.ipynb #735ca1a5
 def _begin_watch():
     "A thread that listens to the other processes until this one ends in order"
     store, me, stop = _store(), jax.process_index(), threading.Event()

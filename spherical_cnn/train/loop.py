@@ -81,10 +81,12 @@ class TrainStage:
     name: str = 'part' # of a row, on the screen
 
     def __post_init__(self):
-        if self.steps < 1: raise ValueError(f'TrainStage: steps must be at least 1, got {self.steps}')
-        if self.steps_per_row < 1: raise ValueError(f'TrainStage: steps_per_row must be at least 1, got {self.steps_per_row}')
+        for name in ('steps', 'steps_per_row'):
+            count = getattr(self, name)
+            if count < 1: raise ValueError(f'TrainStage: {name} must be at least 1, got {count}')
         limit = self.time_limit_s
-        if limit is not None and not limit > 0: raise ValueError(f'TrainStage: time_limit_s must be positive, got {limit}')
+        if limit is not None and not limit > 0:
+            raise ValueError(f'TrainStage: time_limit_s must be positive, got {limit}')
 
     @property
     def rows(self): # how many rows of metrics at most
@@ -133,7 +135,8 @@ def _make_step(graph, loss, schedule, optimizer, grad_clip=None, average=None): 
         place, fraction, save, first = control[0, :4]
         rate = schedule(place)
         value, metrics, rest, gradient = _gradient(graph, loss, state, batch)
-        updates, moments = _transformation(optimizer, rate, grad_clip).update(gradient, state['optimizer'], state['params'])
+        transform = _transformation(optimizer, rate, grad_clip)
+        updates, moments = transform.update(gradient, state['optimizer'], state['params'])
         params = optax.apply_updates(state['params'], updates)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.global_norm(gradient))
         good = finite & (state['failed'] < 0)
@@ -174,12 +177,13 @@ def _cut(mesh, batch): # this process's part of a batch: arrays with a first axi
         NamedSharding(mesh, PartitionSpec('data') if np.ndim(a) else PartitionSpec()), np.asarray(a))
     return jax.tree.map(place, batch)
 
+# %% ../../nbs/20_training.ipynb #1f451ea3
 def _local(a): # a number that all devices have
     return np.asarray(a if a.is_fully_addressable else a.addressable_data(0))
 
 @lru_cache(maxsize=8)
 def _program(graph, loss, schedule, optimizer, grad_clip, average, mesh, structure, placed): # see `_make_step`
-    "A compiled step, which takes over the memory of the old state and sums; runs that differ in their weights alone share it"
+    "A compiled step, which takes over the memory of the old state; runs that differ in weights alone share it"
     step = _make_step(graph, loss, schedule, optimizer, grad_clip, average)
     if mesh is None: return jax.jit(step, donate_argnums=(0, 1))
     whole, state = NamedSharding(mesh, PartitionSpec()), jax.tree.unflatten(structure, placed)
@@ -210,7 +214,9 @@ class _Clock: # seconds of training in a stage
 
 # %% ../../nbs/20_training.ipynb #05893564
 class History(dict):
-    "Metrics of a run: a dict of NumPy columns (stage, epoch, step, learning_rate, train_..., valid_..., seconds, items_per_second)"
+    """Metrics of a run: a dict of NumPy columns
+
+    stage, epoch, step, learning_rate, train_..., valid_..., seconds, items_per_second"""
     def __init__(self, rows): # list of dicts of numbers
         names = list(dict.fromkeys(k for r in rows for k in r))
         super().__init__({k: np.array([r.get(k, np.nan) for r in rows]) for k in names})
@@ -234,7 +240,8 @@ def _tensorboard(out, step): # a writer, or None; what was written after this st
 
 def _warned(write): # what TensorBoard cannot write is no reason to stop, and must not hide a graver error
     try: write()
-    except OSError as e: warnings.warn(f"TensorBoard's files could not be written ({e.strerror or e}); training goes on")
+    except OSError as e:
+        warnings.warn(f"TensorBoard's files could not be written ({e.strerror or e}); training goes on")
 
 # %% ../../nbs/20_training.ipynb #cd06d188
 class Stopped(KeyboardInterrupt):
@@ -299,10 +306,10 @@ class Trainer:
         grad_clip=None, # largest global norm of the gradient
         progress=True, # a bar, or a line for each row where there is no terminal
     ):
-        self.model, self.stages, self.optimizer, self.mesh, self.validate = model, list(stages), optimizer, mesh, validate
+        self.model, self.stages, self.optimizer, self.mesh = model, list(stages), optimizer, mesh
         self.out, self.best, self.progress = None if out is None else Path(out), best, progress
         self.save_every_steps, self.save_every_minutes = save_every_steps, save_every_minutes
-        self.weight_average, self.grad_clip = weight_average, grad_clip
+        self.validate, self.weight_average, self.grad_clip = validate, weight_average, grad_clip
         self.checkpoints = None if out is None else Checkpoints(self.out/'checkpoints', keep, best)
         self.place, self.clock, self.rows, self.saved, self.board = _Place(), _Clock(), [], time.monotonic(), None
         self.graph = self.request = None
@@ -311,7 +318,7 @@ class Trainer:
         self,
         resume=False, # go on from the newest checkpoint in out
     )->History: # a row for each `steps_per_row` steps of a stage
-        "All stages. FloatingPointError if the loss is not finite, `Stopped` if a signal asked for it, OSError if the disk fails"
+        "All stages. FloatingPointError if a loss is not finite, `Stopped` after a signal, OSError if the disk fails"
         return _run(self, resume)
 
 # %% ../../nbs/20_training.ipynb #55973723
@@ -336,7 +343,8 @@ def _restore(run, state): # the state at the beginning
     rows = read_metrics(run.out)
     found = restore_newest(run.checkpoints, state)
     if found is None and rows:
-        raise FileNotFoundError(f'{printable(run.out)} has metrics of {rows[-1]["step"]} steps and no checkpoint: it cannot go on')
+        steps = rows[-1]['step']
+        raise FileNotFoundError(f'{printable(run.out)} has metrics of {steps} steps and no checkpoint: it cannot go on')
     if found is None: return state, None
     step, state, position = found
     sums = position.pop('sums')
@@ -346,11 +354,12 @@ def _restore(run, state): # the state at the beginning
 
 # %% ../../nbs/20_training.ipynb #dff8d554
 def _deliver(run, state):
-    "The (averaged) weights and the statistics to the caller's model: copies, because the next step takes the state's memory"
+    "(Averaged) weights and statistics to the caller's model: copies, because the next step takes the state's memory"
     parts = state.get('average', state['params']), state['rest']
     if run.mesh is None: parts = jax.tree.map(jnp.copy, parts)
     else:
-        gather = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=NamedSharding(run.mesh, PartitionSpec()))
+        whole = NamedSharding(run.mesh, PartitionSpec())
+        gather = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=whole)
         parts = jax.tree.map(lambda a: a.addressable_data(0), gather(parts))
     nnx.update(run.model, *parts)
     run.model.eval()
@@ -392,8 +401,8 @@ def _read(run, state, sums, seen, report, before): # what was seen, a report, th
     "Add a report to what was seen; FloatingPointError if its step failed"
     report = {name: float(_local(v)) for name, v in report.items()}
     if report['failed'] >= 0: _fail(run, state, sums, report['loss'], before)
-    return _Seen(seen.ended or report['fraction'] >= 1, seen.save or report['save'] > 0, seen.stop or report['stop'] > 0,
-                 report['loss'], report['rate'])
+    ended, save, stop = report['fraction'] >= 1, report['save'] > 0, report['stop'] > 0
+    return _Seen(seen.ended or ended, seen.save or save, seen.stop or stop, report['loss'], report['rate'])
 
 def _fail(run, state, sums, loss, before):
     "Keep the state before the step that failed, and say which one it was"
@@ -425,8 +434,8 @@ def _after_step(run, state, sums, seen, row_ends): # row_ends: a checkpoint foll
         _save_and_wait(run, state, sums)
         run.request.answered.set()
         number = run.request.number or int(signal.SIGTERM)
-        told = f'{signal.Signals(number).name}: stopped after step {place.step}, which {printable(run.out)} holds; resume goes on'
-        raise Stopped(told, number)
+        told = f'{signal.Signals(number).name}: stopped after step {place.step}, which {printable(run.out)} holds'
+        raise Stopped(f'{told}; resume goes on', number)
     if not row_ends and (seen.save or every and place.step % every == 0): _save(run, state, sums)
 
 # %% ../../nbs/20_training.ipynb #d577ada7
@@ -440,9 +449,10 @@ class _Stage: # a stage that runs: its batches, its compiled step, and what is c
         run.clock.seconds = run.place.seconds
 
     def count(self, batch): # real items of this process's batch
-        local = batch['items'] if isinstance(batch, dict) and 'items' in batch else len(jax.tree.leaves(batch)[0])*jax.process_count()
-        self.items += int(local)
+        given = isinstance(batch, dict) and 'items' in batch
+        self.items += int(batch['items'] if given else len(jax.tree.leaves(batch)[0])*jax.process_count())
 
+# %% ../../nbs/20_training.ipynb #8d5cbed8
 def _one_step(run, now, state, sums): # run, _Stage, arrays
     "Take a batch and send a step on its way; the new state and sums"
     before = replace(run.place, seconds=run.clock.elapsed(), data=now.batches.get_state())
@@ -473,7 +483,8 @@ def _run_stage(run, state, sums): # run, arrays; sums None: from the beginning o
         while place.done < stage.steps and not now.seen.ended:
             state, sums = _one_step(run, now, state, sums)
             row_ends = place.done % stage.steps_per_row == 0 or place.done == stage.steps
-            while len(now.reports) > (0 if row_ends else _LAG): now.seen = _read(run, state, sums, now.seen, *now.reports.popleft())
+            while len(now.reports) > (0 if row_ends else _LAG):
+                now.seen = _read(run, state, sums, now.seen, *now.reports.popleft())
             _after_step(run, state, sums, now.seen, row_ends)
             bar.update(now)
             if row_ends or now.seen.ended: state, sums = _end_row(run, now, state, sums, bar)
@@ -512,7 +523,8 @@ def _run(run, resume): # see `Trainer.run`
             alone = not _lost_process(e)
             if alone: raise
             where = '' if run.out is None else f' in {printable(run.out)}'
-            raise ConnectionError(f'another process does not answer: resume goes on from the last checkpoint{where}') from e
+            told = f'another process does not answer: resume goes on from the last checkpoint{where}'
+            raise ConnectionError(told) from e
         finally:
             run.model.eval()
             if run.board: _warned(run.board.close)
@@ -520,7 +532,8 @@ def _run(run, resume): # see `Trainer.run`
     return History(run.rows)
 
 def _lost_process(error): # whether a collective operation failed
-    return jax.process_count() > 1 and any(word in str(error) for word in ('Gloo', 'NCCL', 'DEADLINE_EXCEEDED', 'UNAVAILABLE'))
+    words = 'Gloo', 'NCCL', 'DEADLINE_EXCEEDED', 'UNAVAILABLE'
+    return jax.process_count() > 1 and any(word in str(error) for word in words)
 
 def _all_stages(run, resume): # as above
     run.graph, state = _begin(run.model, run.optimizer, run.grad_clip, run.weight_average)
@@ -546,7 +559,8 @@ class _Bar: # of the present row, on a terminal; a line for each row elsewhere
         if self.bar is None:
             row, many = (done - 1)//per_row + 1, len(self.run.stages) > 1
             where = f'stage {self.run.place.stage + 1}/{len(self.run.stages)}, ' if many else ''
-            self.bar = tqdm(total=per_row, initial=(done - 1) % per_row, desc=f'{where}{self.stage.name} {row}/{self.stage.rows}')
+            words = f'{where}{self.stage.name} {row}/{self.stage.rows}'
+            self.bar = tqdm(total=per_row, initial=(done - 1) % per_row, desc=words)
         self.bar.update()
         if done % 20 == 0: self.bar.set_postfix(loss=f'{now.seen.loss:.4g}', lr=f'{now.seen.rate:.2g}')
 
@@ -578,6 +592,7 @@ class TrainConfig:
         for name, good, wanted in _demands(self):
             if not good: raise ValueError(f'TrainConfig: {name} must be {wanted}, got {getattr(self, name)!r}')
 
+# %% ../../nbs/20_training.ipynb #d02f8899
 def _demands(c): # (name of a field, whether it is right, what is right) of each field of a TrainConfig
     "What must hold"
     def positive(x): return x is None or x > 0
@@ -609,10 +624,11 @@ def warmup_cosine(
 def _optimizer(name, options): # of Optax, its arguments besides the learning rate -> function of the learning rate
     return partial(getattr(optax, name), **dict(options))
 
+# %% ../../nbs/20_training.ipynb #dd13a743
 def fit(
     model, # NNX module; in the end it holds the (averaged) weights, in eval mode
     loss, # loss(model, batch) -> real scalar, dict of scalar metrics
-    batches, # batches(epoch), epoch from 0 -> iterable of pytrees of arrays of fixed shapes; key 'items' of a dict: its number of real items
+    batches, # batches(epoch), epoch from 0 -> iterable of pytrees of arrays of fixed shapes; 'items' of a dict: how many
     config, # TrainConfig
     out=None, # folder for checkpoints and metrics; nothing is written if None
     validate=None, # validate(model) -> dict of floats, after each epoch
@@ -628,7 +644,8 @@ def fit(
     if steps_per_epoch < 1: raise ValueError(f'fit: steps_per_epoch must be at least 1, got {steps_per_epoch}')
     steps = config.epochs*steps_per_epoch
     schedule = warmup_cosine(config.learning_rate, config.warmup_epochs*steps_per_epoch, steps)
-    stage = TrainStage(steps, loss, EpochBatches(batches, steps_per_epoch), schedule, steps_per_epoch, config.time_limit_s, 'epoch')
+    data = EpochBatches(batches, steps_per_epoch)
+    stage = TrainStage(steps, loss, data, schedule, steps_per_epoch, config.time_limit_s, 'epoch')
     optimizer = _optimizer(config.optimizer, config.optimizer_options)
     trainer = Trainer(model, [stage], optimizer, out, mesh, validate, config.keep, best, config.save_every_steps,
                       config.save_every_minutes, config.weight_average, config.grad_clip, progress)

@@ -311,7 +311,7 @@ def _numbers(path): # the rows of a table of numbers
 
 def read_metrics(
     out, # folder of a run
-)->list: # of dicts: stage, epoch, step, learning_rate, train_..., valid_..., seconds, items_per_second; [] if there are none
+)->list: # of dicts: stage, epoch, step, train_..., valid_..., seconds, ...; [] if there are none
     "The rows of metrics.csv, each with that of timing.csv; ValueError names a file that is damaged"
     timing = {row['step']: row for row in _numbers(Path(out)/'timing.csv')}
     return [row | timing.get(row['step'], {}) for row in _numbers(Path(out)/'metrics.csv')]

@@ -86,7 +86,7 @@ def _read_safetensors(path): # arrays, metadata
         raise ValueError(f'{printable(path)} is no whole safetensors file: {printable(e)}') from None
     there = metadata.pop('sha256', None) # files of earlier versions have none
     if there is not None and there != _contents_digest(arrays, metadata):
-        raise ValueError(f'{printable(path)} is damaged: its contents do not have the digest that was written with them')
+        raise ValueError(f'{printable(path)} is damaged: its contents do not have the digest that stands with them')
     return arrays, metadata
 
 # %% ../../nbs/19c_weights.ipynb #40ba5149
@@ -104,7 +104,7 @@ def load_weights(
     path, # of a file of save_weights
     model, # NNX module with the same names and shapes; changed in place, unless there is an error
 )->dict: # the metadata, str to str
-    "Parameters and statistics from a file; ValueError lists names and shapes that differ, or says that the file is damaged"
+    "Parameters and statistics from a file; ValueError lists what differs, or says that the file is damaged"
     arrays, metadata = _read_safetensors(path)
     named = {name: (variable_path, v, _to_real(v.get_value())) for name, (variable_path, v) in _named(model).items()}
     wanted = {n: a.shape for name, (_, _, value) in named.items() for n, a in _unstacked(name, value).items()}
