@@ -122,12 +122,13 @@ class Checkpoints:
         best=None, # name of a metric: the checkpoint where it is smallest stays as well
     ):
         self.folder, self.keep, self.best = Path(folder), keep, best
-        self.manager, self.writing = None, None # Orbax's; (number, what becomes of it) of the one being written
-        self.thread = ThreadPoolExecutor(1)
+        self.manager, self.thread = None, None # Orbax's manager, and the thread that waits for it
+        self.writing = None # number of the checkpoint that is being written, and what becomes of it
 
     def open(self):
         "Orbax's manager, which takes a second to import"
-        if self.manager is None: self.manager = _manager(self.folder, self.keep, self.best)
+        if self.manager is None:
+            self.manager, self.thread = _manager(self.folder, self.keep, self.best), ThreadPoolExecutor(1)
         return self.manager
 
     @property
@@ -171,7 +172,9 @@ def close_checkpoints(
     "Wait for what is being written, and let go of the folder"
     try: wait_for_checkpoint(checkpoints)
     finally:
-        if checkpoints.manager is not None: checkpoints.manager.close()
+        if checkpoints.manager is not None:
+            checkpoints.manager.close()
+            checkpoints.thread.shutdown()
         checkpoints.manager = None
 
 # %% ../../nbs/19d_checkpoints.ipynb #ca90e7ef

@@ -31,7 +31,8 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .checkpoints import Checkpoints, close_checkpoints, restore_newest, save_checkpoint
+from .checkpoints import Checkpoints, close_checkpoints, restore_newest
+from .checkpoints import save_checkpoint, wait_for_checkpoint
 from .records import locked, printable, read_metrics, write_metrics
 
 # %% ../../nbs/20_training.ipynb #5bd5ace4
@@ -259,6 +260,7 @@ class _Request: # to stop
 def _watch(pipe, request, seconds, told): # end to read from, request, patience, what to say
     "End the process if a request is not answered in time; runs in a thread, which works also while JAX compiles"
     number = int.from_bytes(os.read(pipe, 1), 'little')
+    if number == signal.SIGINT and 'ipykernel' in sys.modules: return # an interrupted cell must not end the kernel
     if number in (signal.SIGINT, signal.SIGTERM) and not request.answered.wait(seconds):
         print(told, file=sys.stderr, flush=True)
         os._exit(128 + number)
@@ -333,7 +335,6 @@ def _save(run, state, sums, place=None, metrics=None): # of the run; sums None: 
 def _save_and_wait(run, state, sums, place=None):
     "The same, on the disk when this returns; nothing happens if this step is there already"
     if run.checkpoints is None: return
-    from spherical_cnn.train.checkpoints import wait_for_checkpoint
     wait_for_checkpoint(run.checkpoints)
     if (place or run.place).step not in run.checkpoints.steps: _save(run, state, sums, place)
     wait_for_checkpoint(run.checkpoints)
@@ -353,14 +354,16 @@ def _restore(run, state): # the state at the beginning
     return state, sums
 
 # %% ../../nbs/20_training.ipynb #dff8d554
+@lru_cache(maxsize=8)
+def _copier(mesh): # compiled once for a mesh
+    def copies(tree): return jax.tree.map(jnp.copy, tree)
+    return jax.jit(copies, out_shardings=None if mesh is None else NamedSharding(mesh, PartitionSpec()))
+
 def _deliver(run, state):
     "(Averaged) weights and statistics to the caller's model: copies, because the next step takes the state's memory"
     parts = state.get('average', state['params']), state['rest']
-    if run.mesh is None: parts = jax.tree.map(jnp.copy, parts)
-    else:
-        whole = NamedSharding(run.mesh, PartitionSpec())
-        gather = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=whole)
-        parts = jax.tree.map(lambda a: a.addressable_data(0), gather(parts))
+    parts = _copier(run.mesh)(parts)
+    if run.mesh is not None: parts = jax.tree.map(lambda a: a.addressable_data(0), parts)
     nnx.update(run.model, *parts)
     run.model.eval()
 
@@ -425,23 +428,24 @@ def _control(run, stage): # what a step is told, see `_CONTROL`
     row = np.array([told[name] for name in _CONTROL], np.float32)
     return _cut(run.mesh, np.tile(row, (1 if run.mesh is None else run.mesh.local_mesh.shape['data'], 1)))
 
-def _after_step(run, state, sums, seen, row_ends): # row_ends: a checkpoint follows anyway
-    "What was asked for in the reports: stop, or save"
+def _save_if_due(run, state, sums, seen):
+    "A checkpoint within a row, after so many steps or minutes"
     every, place = run.save_every_steps, run.place
     place.seconds = run.clock.elapsed()
-    if seen.stop:
-        if run.out is None: raise KeyboardInterrupt
-        _save_and_wait(run, state, sums)
-        run.request.answered.set()
-        number = run.request.number or int(signal.SIGTERM)
-        told = f'{signal.Signals(number).name}: stopped after step {place.step}, which {printable(run.out)} holds'
-        raise Stopped(f'{told}; resume goes on', number)
-    if not row_ends and (seen.save or every and place.step % every == 0): _save(run, state, sums)
+    if seen.save or every and place.step % every == 0: _save(run, state, sums)
+
+def _stop(run, state, sums): # sums None: a stage has just ended
+    "Keep the state and raise `Stopped`; a row that ends with this step has been written"
+    _save_and_wait(run, state, sums)
+    run.request.answered.set()
+    number = run.request.number or int(signal.SIGTERM) # 0: another process was asked
+    told = f'{signal.Signals(number).name}: stopped after step {run.place.step}, which {printable(run.out)} holds'
+    raise Stopped(f'{told}; resume goes on', number)
 
 # %% ../../nbs/20_training.ipynb #d577ada7
 class _Stage: # a stage that runs: its batches, its compiled step, and what is counted
     def __init__(self, run, state):
-        self.stage, self.batches = run.stages[run.place.stage], None
+        self.stage = run.stages[run.place.stage]
         self.batches = iter(self.stage.data)
         if run.place.data is not None: self.batches.set_state(run.place.data)
         self.step, self.reports, self.seen = None, deque(), _Seen()
@@ -485,9 +489,10 @@ def _run_stage(run, state, sums): # run, arrays; sums None: from the beginning o
             row_ends = place.done % stage.steps_per_row == 0 or place.done == stage.steps
             while len(now.reports) > (0 if row_ends else _LAG):
                 now.seen = _read(run, state, sums, now.seen, *now.reports.popleft())
-            _after_step(run, state, sums, now.seen, row_ends)
             bar.update(now)
             if row_ends or now.seen.ended: state, sums = _end_row(run, now, state, sums, bar)
+            else: _save_if_due(run, state, sums, now.seen)
+            if now.seen.stop: _stop(run, state, sums)
             now.seen.save = False
     return state
 
@@ -505,8 +510,9 @@ def _end_row(run, now, state, sums, bar): # as above
     if over: run.place = _Place(place.stage + 1, place.step)
     every = run.save_every_steps
     better = _improved(run, row) and (over or time.monotonic() - run.saved > 60)
+    if over: sums = None
     if over or better or now.seen.save or every and place.step % every == 0:
-        _save(run, state, None if over else sums, metrics={run.best: row[f'valid_{run.best}']} if run.best else None)
+        _save(run, state, sums, metrics={run.best: row[f'valid_{run.best}']} if run.best else None)
     return state, sums
 
 # %% ../../nbs/20_training.ipynb #89f0fc68
@@ -516,7 +522,8 @@ def _run(run, resume): # see `Trainer.run`
         raise FileExistsError(f'{printable(run.out)} holds checkpoints of another run: choose another folder or resume')
     mine = run.out is not None and jax.process_index() == 0
     told = f'stopped before a checkpoint could be written; resume goes on from the last one in {printable(run.out)}'
-    with locked(run.out/'checkpoints', wait=False) if mine else nullcontext(), _stoppable(told) as run.request:
+    stoppable = nullcontext(_Request()) if run.out is None else _stoppable(told) # nothing is saved without a folder
+    with locked(run.out/'checkpoints', wait=False) if mine else nullcontext(), stoppable as run.request:
         alone = True
         try: _all_stages(run, resume)
         except (ValueError, RuntimeError) as e:
