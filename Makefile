@@ -57,4 +57,5 @@ clean: ## remove what was built; .venv and runs stay
 .venv/.stamp-dev: .venv/.stamp-run
 	@echo "installing what the notebooks and the site need into .venv (a minute or two)"
 	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-deps jcm==3.0.0
 	@touch $@

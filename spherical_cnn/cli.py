@@ -75,7 +75,10 @@ def group_help(
 EXTRAS = {
     'molecules': ('ase', 'qm9pack', 'pandas', 'pyarrow', 'py3Dmol', 'sklearn'),
     'digits': ('mlxtend',),
-    'weather': ('xarray', 'zarr', 'dask', 'grain'),
+    'weather': ('xarray', 'zarr', 'dask', 'distributed', 'netCDF4', 'h5netcdf', 'fsspec'),
+    'grib': ('cfgrib', 'eccodes'),
+    'cloud': ('aiohttp', 's3fs', 'gcsfs'),
+    'simulate': ('dinosaur', 'jax_datetime', 'tree_math'),
     'peers': ('ducc0', 's2fft', 'torch_harmonics', 'torch', 'torch_geometric'),
 }
 
