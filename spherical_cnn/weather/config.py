@@ -31,7 +31,7 @@ class Variable:
     hours: int | None = None # length of the sum that ends at the stamp; None: a state at the stamp
     at_night: bool = False # radiation, which some layouts leave NaN at night, where it is 0
 
-# %% ../../nbs/40_weather_names.ipynb #42e1ad07
+# %% ../../nbs/40_weather_names.ipynb #07aefb48
 _VARIABLES = (
     Variable('geopotential', 'z', 'm**2 s**-2', 'level', -6e3, 5e5, ('phi',)),
     Variable('temperature', 't', 'K', 'level', 150, 350, ('ta', 'air_temperature')),
@@ -39,23 +39,26 @@ _VARIABLES = (
     Variable('relative_humidity', 'r', '%', 'level', -40, 200, ('hur',)),
     Variable('u_component_of_wind', 'u', 'm s**-1', 'level', -200, 200, ('ua', 'eastward_wind')),
     Variable('v_component_of_wind', 'v', 'm s**-1', 'level', -200, 200, ('va', 'northward_wind')),
-    Variable('vertical_velocity', 'w', 'Pa s**-1', 'level', -30, 30, ('wap', 'omega', 'lagrangian_tendency_of_air_pressure')),
+    Variable('vertical_velocity', 'w', 'Pa s**-1', 'level', -30, 30,
+             ('wap', 'omega', 'lagrangian_tendency_of_air_pressure')),
     Variable('vorticity', 'vo', 's**-1', 'level', -.01, .01, ('absv_relative', 'atmosphere_relative_vorticity')),
     Variable('potential_vorticity', 'pv', 'K m**2 kg**-1 s**-1', 'level', -1e-2, 1e-2),
     Variable('2m_temperature', 't2m', 'K', 'surface', 170, 340, ('2t', 'tas', 't2')),
     Variable('10m_u_component_of_wind', 'u10', 'm s**-1', 'surface', -80, 80, ('10u', 'uas')),
     Variable('10m_v_component_of_wind', 'v10', 'm s**-1', 'surface', -80, 80, ('10v', 'vas')),
-    Variable('mean_sea_level_pressure', 'msl', 'Pa', 'surface', 8.5e4, 1.1e5, ('psl', 'prmsl', 'air_pressure_at_mean_sea_level')),
+    Variable('mean_sea_level_pressure', 'msl', 'Pa', 'surface', 8.5e4, 1.1e5,
+             ('psl', 'prmsl', 'air_pressure_at_mean_sea_level')),
     Variable('surface_pressure', 'sp', 'Pa', 'surface', 4.5e4, 1.1e5, ('ps', 'surface_air_pressure')),
     Variable('total_cloud_cover', 'tcc', '(0 - 1)', 'surface', -.01, 1.01, ('clt',)),
     Variable('sea_surface_temperature', 'sst', 'K', 'surface', 265, 315, ('tos',)),
     Variable('total_precipitation', 'tp', 'm', 'surface', -1e-4, .3, ('total_precipitation_1hr', 'tp1h'), hours=1),
     Variable('total_precipitation_6hr', 'tp6h', 'm', 'surface', -1e-4, 1.2, hours=6),
-    Variable('toa_incident_solar_radiation', 'tisr', 'J m**-2', 'surface', -1e3, 5.3e6, ('toa_incident_solar_radiation_1hr', 'rsdt'),
-             hours=1, at_night=True),
+    Variable('toa_incident_solar_radiation', 'tisr', 'J m**-2', 'surface', -1e3, 5.3e6,
+             ('toa_incident_solar_radiation_1hr', 'rsdt'), hours=1, at_night=True),
     Variable('top_net_solar_radiation', 'tsr', 'J m**-2', 'surface', -1e3, 5.3e6, hours=1, at_night=True),
     Variable('top_net_thermal_radiation', 'ttr', 'J m**-2', 'surface', -2e6, 1e3, hours=1),
-    Variable('geopotential_at_surface', 'z_surface', 'm**2 s**-2', 'static', -6e3, 9e4, ('zs', 'surface_geopotential', 'phis')),
+    Variable('geopotential_at_surface', 'z_surface', 'm**2 s**-2', 'static', -6e3, 9e4,
+             ('zs', 'surface_geopotential', 'phis')),
     Variable('land_sea_mask', 'lsm', '(0 - 1)', 'static', -.01, 1.01, ('land_binary_mask', 'sftlf')),
 )
 VARIABLES = types.MappingProxyType({v.name: v for v in _VARIABLES})
@@ -73,7 +76,7 @@ def find_variable(
     hint = f", did you mean {' or '.join(near)}?" if near else f"; known are {', '.join(VARIABLES)}"
     raise ValueError(f'unknown variable {str(name)[:60]!r}{hint}')
 
-# %% ../../nbs/40_weather_names.ipynb #413fd67f
+# %% ../../nbs/40_weather_names.ipynb #89a54093
 @dataclass(frozen=True)
 class Channel:
     "A variable, and its pressure level in hPa or None"
@@ -92,6 +95,7 @@ class Channel:
         "The unit of ERA5"
         return find_variable(self.variable).unit
 
+# %% ../../nbs/40_weather_names.ipynb #175dd468
 def channel(
     text, # 'geopotential:500', 'z500', '2m_temperature', 't2m', or a Channel
 )->Channel:
@@ -116,14 +120,15 @@ def _level(text, level): # 'geopotential:500', '500' -> 500
         raise ValueError(f'{text!r}: a level is a whole number of hPa up to 1100, got {level!r}')
     return int(number)
 
-# %% ../../nbs/40_weather_names.ipynb #038dcefb
+# %% ../../nbs/40_weather_names.ipynb #a10f9420
 POSITION = ('sin_latitude', 'cos_longitude', 'sin_longitude', 'latitude2d') # constants computed from the grid
-TIME = ('hour_of_year', 'sin_hour_of_year', 'cos_hour_of_year',         # features computed from the time;
-        'hour_of_day', 'sin_hour_of_day', 'cos_hour_of_day')             # those without sine are parts of the whole, 0 to 1
+# Features computed from the time; those without sine and cosine are parts of the whole, 0 to 1
+TIME = ('hour_of_year', 'sin_hour_of_year', 'cos_hour_of_year', 'hour_of_day', 'sin_hour_of_day', 'cos_hour_of_day')
 
 def _years(*spans): # (first, last), ... -> every year
     return tuple(y for first, last in spans for y in range(first, last + 1))
 
+# %% ../../nbs/40_weather_names.ipynb #0dfd8ebd
 @dataclass(frozen=True)
 class Protocol:
     "What a forecasting model sees and what it must say"
@@ -159,11 +164,12 @@ class Protocol:
         fields = [n for n in (*self.constants, *self.features) if n not in (*POSITION, *TIME)]
         return tuple(dict.fromkeys(str(channel(n)) for n in (*self.inputs, *self.targets, *fields)))
 
-# %% ../../nbs/40_weather_names.ipynb #f407d19f
+# %% ../../nbs/40_weather_names.ipynb #5c3f0677
 def _on_levels(names, levels): return tuple(f'{n}:{p}' for n in names for p in levels)
 
 _FIVE = ('geopotential', 'temperature', 'u_component_of_wind', 'v_component_of_wind', 'specific_humidity')
-_SIX = ('geopotential', 'specific_humidity', 'temperature', 'u_component_of_wind', 'v_component_of_wind', 'vertical_velocity')
+_SIX = ('geopotential', 'specific_humidity', 'temperature', 'u_component_of_wind', 'v_component_of_wind',
+        'vertical_velocity')
 _BENCHMARK = dict(train=_years((1979, 2015)), validation=(2016,), test=(2017, 2018))
 _KEISLER = dict(train=tuple(y for y in range(1979, 2021) if y not in (1991, 2004, 2017, 2012, 2016, 2020)),
                 validation=(1991, 2004, 2017), test=(2012, 2016, 2020))
@@ -171,7 +177,7 @@ _ITERATIVE = dict(inputs=_on_levels(_SIX, LEVELS), targets=_on_levels(_SIX, LEVE
                   grid=(256, 256, 'poles'), **_KEISLER)
 _PLACES = ('geopotential_at_surface', 'land_sea_mask', 'sin_latitude', 'sin_longitude', 'cos_longitude')
 
-# %% ../../nbs/40_weather_names.ipynb #4f9cbfc2
+# %% ../../nbs/40_weather_names.ipynb #cbef4a84
 _PROTOCOLS = (
     Protocol('z500-t850', ('geopotential:500', 'temperature:850'), ('geopotential:500', 'temperature:850'),
              lead_hours=(72, 120), **_BENCHMARK), # Rasp et al. 2020; Table 3
@@ -179,23 +185,26 @@ _PROTOCOLS = (
              (*_on_levels(_FIVE, (50, 250, 500, 600, 700, 850, 925)), 'toa_incident_solar_radiation', '2m_temperature',
               'total_precipitation_6hr'),
              ('geopotential:500', 'temperature:850', '2m_temperature'), lead_hours=(72, 120), input_hours=(-12, -6, 0),
-             constants=('land_sea_mask', 'geopotential_at_surface', 'latitude2d'), logarithm=('total_precipitation_6hr',),
-             **_BENCHMARK), # Rasp and Thuerey 2021; Table 3
+             constants=('land_sea_mask', 'geopotential_at_surface', 'latitude2d'),
+             logarithm=('total_precipitation_6hr',), **_BENCHMARK), # Rasp and Thuerey 2021; Table 3
     Protocol('temperature-28-days',
-             ('2m_temperature', 'geopotential:300', 'geopotential:500', 'geopotential:700', 'toa_incident_solar_radiation'),
+             ('2m_temperature', 'geopotential:300', 'geopotential:500', 'geopotential:700',
+              'toa_incident_solar_radiation'),
              ('2m_temperature',), lead_hours=tuple(24*d for d in range(1, 29)), all_leads=True, daily=True,
              grid=(128, 128, 'poles'), train=_years((1979, 2015)), validation=(2016,),
              test=_years((2017, 2021))), # Lopez-Gomez et al. 2022; Table 4
     Protocol('iterative-78', constants=_PLACES, features=('hour_of_year', 'hour_of_day'), **_ITERATIVE), # Table 5
     Protocol('iterative-78-keisler', constants=_PLACES,
-             features=('toa_incident_solar_radiation', *(f'{f}_hour_of_{p}' for p in ('year', 'day') for f in ('sin', 'cos'))),
+             features=('toa_incident_solar_radiation',
+                       *(f'{f}_hour_of_{p}' for p in ('year', 'day') for f in ('sin', 'cos'))),
              **_ITERATIVE), # Keisler 2022
 )
 PROTOCOLS = types.MappingProxyType({p.name: p for p in _PROTOCOLS})
 
+# %% ../../nbs/40_weather_names.ipynb #e375f09c
 def protocol(
     name:str, # one of PROTOCOLS
 )->Protocol:
     "The protocol of this name; ValueError for a name that does not exist"
-    if name not in PROTOCOLS: raise ValueError(f"unknown protocol {str(name)[:60]!r}, expected one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    if name in PROTOCOLS: return PROTOCOLS[name]
+    raise ValueError(f"unknown protocol {str(name)[:60]!r}, expected one of {', '.join(PROTOCOLS)}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['DIMENSIONS', 'latitudes', 'longitudes', 'grid_of', 'check_form', 'label_of', 'made_up_fields']
 
-# %% ../../nbs/40b_weather_form.ipynb #8146c3bc
+# %% ../../nbs/40b_weather_form.ipynb #a2d50075
 import numpy as np
 import xarray as xr
 
 from ..harmonics.grid import Grid
-from .config import LEVELS, VARIABLES, channel
+from .config import VARIABLES, channel
 
 # %% ../../nbs/40b_weather_form.ipynb #58d742e9
 def latitudes(
@@ -42,68 +42,77 @@ def grid_of(
     if near[kind] > tolerance: raise ValueError(_unknown_latitudes(latitude, kind, near[kind]))
     return Grid(len(latitude), len(longitude), kind), first
 
-# %% ../../nbs/40b_weather_form.ipynb #66d6f0a5
+# %% ../../nbs/40b_weather_form.ipynb #177533c5
 def _distance(latitude, kind): # (nlat,) degrees, kind of grid -> largest distance in degrees
     if len(latitude) < 2 or latitude.ndim != 1: return np.inf
     return np.abs(latitude - latitudes(Grid(len(latitude), 1, kind))).max()
 
 def _first_longitude(longitude, tolerance): # (nlon,) degrees -> the first
     "ValueError unless they go around the Earth in equal steps"
-    if longitude.ndim != 1 or not len(longitude): raise ValueError(f'longitude: a vector was expected, got shape {longitude.shape}')
+    if longitude.ndim != 1 or not len(longitude):
+        raise ValueError(f'longitude: a vector was expected, got shape {longitude.shape}')
     steps = 360*np.arange(len(longitude))/len(longitude)
     first = float(np.mean(longitude - steps))
-    worst = np.abs(longitude - steps - first).max()
-    if not worst <= tolerance or not -tolerance <= first < 360/len(longitude):
-        raise ValueError(f'longitude: {len(longitude)} values from {longitude[0]:g} to {longitude[-1]:g} degrees do not go around '
-                         f'the Earth in equal steps of {360/len(longitude):g} degrees from 0; a part of the Earth has no spherical transform')
+    step, worst = 360/len(longitude), np.abs(longitude - steps - first).max()
+    if not worst <= tolerance or not -tolerance <= first < step:
+        raise ValueError(f'longitude: {len(longitude)} values from {longitude[0]:g} to {longitude[-1]:g} degrees '
+                         f'do not go around the Earth in equal steps of {step:g} degrees from 0; '
+                         'a part of the Earth has no spherical transform')
     return 0. if abs(first) <= tolerance else first
 
 def _unknown_latitudes(latitude, kind, distance): # (nlat,) degrees, nearest kind, degrees -> message
-    n, span = len(latitude), np.ptp(latitude) if len(latitude) else 0
-    radians = ' (they look like radians; degrees are expected)' if 0 < np.abs(latitude).max(initial=0) <= 1.6 and n > 3 else ''
-    return (f'latitude: {n} values from {latitude[0] if n else np.nan:g} to {latitude[-1] if n else np.nan:g} degrees are of no known '
-            f'kind{radians}: expected north to south with both poles (90 to -90), centres of equal cells '
-            f'({90 - 90/max(n, 1):g} to {90/max(n, 1) - 90:g}) or Gaussian latitudes; the nearest, {kind}, is {distance:.3g} degrees away')
+    n = latitude.size
+    if n < 2 or latitude.ndim > 1:
+        return f'latitude: a vector of at least two values was expected, got shape {latitude.shape}'
+    radians = ' (they look like radians; degrees are expected)' if 0 < np.abs(latitude).max() <= 1.6 and n > 3 else ''
+    return (f'latitude: {n} values from {latitude[0]:g} to {latitude[-1]:g} degrees are of no known kind{radians}: '
+            'expected north to south with both poles (90 to -90), '
+            f'centres of equal cells ({90 - 90/n:g} to {90/n - 90:g}) '
+            f'or Gaussian latitudes; the nearest, {kind}, is {distance:.3g} degrees away')
 
-# %% ../../nbs/40b_weather_form.ipynb #9c6e3be3
+# %% ../../nbs/40b_weather_form.ipynb #d69c8c77
 DIMENSIONS = ('time', 'prediction_timedelta', 'level', 'latitude', 'longitude')
 
 def check_form(
     ds:xr.Dataset,
     where:str='this data set', # for messages
 )->xr.Dataset: # the same
-    "A data set that keeps the rules at the top of this page; ValueError names the first rule that it breaks. Reads no values"
+    "A data set that keeps the rules at the top of this page; ValueError names the first broken one. Reads no values"
     for name, values in ds.data_vars.items():
-        if name not in VARIABLES: raise ValueError(f'{where}: unknown variable {name!r}; open_weather (page 40c) gives variables their names')
+        if name not in VARIABLES:
+            raise ValueError(f'{where}: unknown variable {name!r}; open_weather (page 40d) gives variables their names')
         _check_variable(values, VARIABLES[name], where)
     grid_of(ds.latitude, ds.longitude)
     _check_axes(ds, where)
     return ds
 
+# %% ../../nbs/40b_weather_form.ipynb #ea8a6e58
 def _check_variable(values, v, where): # DataArray, Variable, text
     expected = tuple(d for d in DIMENSIONS if d in values.dims)
     if values.dims != expected: raise ValueError(f'{where}: {v.name} has dimensions {values.dims}, expected {expected}')
     if ('level' in values.dims) != (v.where == 'level'):
         raise ValueError(f"{where}: {v.name} has {'no ' if v.where == 'level' else 'a '}dimension level")
-    if values.attrs.get('units') != v.unit: raise ValueError(f"{where}: {v.name} is in {values.attrs.get('units')!r}, expected {v.unit!r}")
-    hours = values.attrs.get('accumulation_hours')
-    if v.hours and hours != v.hours: raise ValueError(f'{where}: {v.name} is a sum over {hours} hours, expected {v.hours}')
+    unit, hours = values.attrs.get('units'), values.attrs.get('accumulation_hours')
+    if unit != v.unit: raise ValueError(f"{where}: {v.name} is in {unit!r}, expected {v.unit!r}")
+    if v.hours and hours != v.hours:
+        raise ValueError(f'{where}: {v.name} is a sum over {hours} hours, expected {v.hours}')
 
 def _check_axes(ds, where): # Dataset, text
     for name in [n for n in ('time', 'prediction_timedelta', 'level') if n in ds.coords and ds[n].ndim]:
-        steps = np.diff(ds[name].values)
-        if not (steps > np.zeros_like(steps)).all():
-            k = int(np.flatnonzero(~(steps > np.zeros_like(steps)))[0])
-            raise ValueError(f'{where}: {name} must increase, but {ds[name].values[k]} is followed by {ds[name].values[k + 1]}')
+        values = ds[name].values
+        wrong = np.flatnonzero(~(values[1:] > values[:-1]))
+        if len(wrong):
+            k = wrong[0]
+            raise ValueError(f'{where}: {name} must increase, but {values[k]} is followed by {values[k + 1]}')
 
-# %% ../../nbs/40b_weather_form.ipynb #89ee4458
+# %% ../../nbs/40b_weather_form.ipynb #bb704cbd
 def label_of(
     ds:xr.Dataset,
 )->str: # a few words
     "What the data are, for figures and tables"
     return str(ds.attrs.get('data_label', 'data of unknown origin'))
 
-# %% ../../nbs/40b_weather_form.ipynb #e30472a8
+# %% ../../nbs/40b_weather_form.ipynb #e81f6c37
 def made_up_fields(
     channels,               # texts as 'geopotential:500'; static fields as well
     times=8,                # number of times, or an array of datetime64
@@ -122,6 +131,7 @@ def made_up_fields(
     used = {d for f in fields.values() for d in f.dims}
     return xr.Dataset(fields, {d: v for d, v in coords.items() if d in used}, {'data_label': 'made up'})
 
+# %% ../../nbs/40b_weather_form.ipynb #585c2ecb
 def _made_up(v, coords, rng): # Variable, arrays by dimension, Generator -> DataArray
     dims = dict(level=('time', 'level'), surface=('time',), static=())[v.where] + ('latitude', 'longitude')
     hours = (coords['time'] - np.datetime64('2001-01-01', 'ns'))/np.timedelta64(1, 'h')
@@ -132,20 +142,24 @@ def _made_up(v, coords, rng): # Variable, arrays by dimension, Generator -> Data
     wave = np.cos(lat)**2*sum(np.cos(m*(lon - 2*np.pi*t/(24*period)) + phase + p/200)/m
                               for m, period, phase in zip((1, 2, 3, 5), rng.uniform(20, 60, 4), rng.uniform(0, 6, 4)))
     values = _middle(v, p) + _size(v)*(np.cos(2*lat) + wave)
-    if v.low > -1 and v.low <= 0: values = np.maximum(values, 0) # amounts
+    if -1 < v.low <= 0: values = np.maximum(values, 0) # amounts
     attrs = {'units': v.unit} | ({'accumulation_hours': v.hours} if v.hours else {})
-    return xr.DataArray(np.broadcast_to(values, [len(coords[d]) for d in dims]).astype('float32'), dims=dims, attrs=attrs)
+    shape = [len(coords[d]) for d in dims]
+    return xr.DataArray(np.broadcast_to(values, shape).astype('float32'), dims=dims, attrs=attrs)
 
-# %% ../../nbs/40b_weather_form.ipynb #1315cf07
+# %% ../../nbs/40b_weather_form.ipynb #eb76733d
 def _middle(v, p): # Variable, levels in hPa -> mean value
     "The standard atmosphere for geopotential and temperature, the middle of what can be for amounts, 0 for motion"
     if v.name == 'geopotential': return 9.80665*44331*(1 - (p/1013.25)**.1903)
     if v.name == 'temperature': return np.maximum(288*(p/1013.25)**.19, 215)
-    return {'2m_temperature': 285., 'sea_surface_temperature': 290., 'mean_sea_level_pressure': 1.013e5, 'surface_pressure': 9.8e4,
-            'geopotential_at_surface': 2e3, 'land_sea_mask': .3, 'toa_incident_solar_radiation': 1e6}.get(v.name, 0.)
+    return {'2m_temperature': 285., 'sea_surface_temperature': 290., 'mean_sea_level_pressure': 1.013e5,
+            'surface_pressure': 9.8e4, 'geopotential_at_surface': 2e3, 'land_sea_mask': .3,
+            'toa_incident_solar_radiation': 1e6}.get(v.name, 0.)
 
 def _size(v): # Variable -> size of the variations
-    return {'geopotential': 800., 'temperature': 8., '2m_temperature': 12., 'sea_surface_temperature': 8., 'vertical_velocity': .2,
-            'specific_humidity': 4e-3, 'mean_sea_level_pressure': 900., 'surface_pressure': 900., 'geopotential_at_surface': 4e3,
-            'land_sea_mask': .3, 'toa_incident_solar_radiation': 6e5, 'total_precipitation': 3e-4, 'total_precipitation_6hr': 2e-3,
-            'total_cloud_cover': .3, 'vorticity': 5e-5, 'potential_vorticity': 1e-6, 'relative_humidity': 30.}.get(v.name, 10.)
+    return {'geopotential': 800., 'temperature': 8., '2m_temperature': 12., 'sea_surface_temperature': 8.,
+            'specific_humidity': 4e-3, 'relative_humidity': 30., 'vertical_velocity': .2, 'vorticity': 5e-5,
+            'potential_vorticity': 1e-6, 'mean_sea_level_pressure': 900., 'surface_pressure': 900.,
+            'geopotential_at_surface': 4e3, 'land_sea_mask': .3, 'total_cloud_cover': .3,
+            'toa_incident_solar_radiation': 6e5, 'total_precipitation': 3e-4,
+            'total_precipitation_6hr': 2e-3}.get(v.name, 10.)

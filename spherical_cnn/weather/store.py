@@ -21,13 +21,13 @@ from ..train.config import differences
 from ..train.records import printable, write_whole
 from .form import check_form
 
-# %% ../../nbs/40c_weather_store.ipynb #98eafd5e
+# %% ../../nbs/40c_weather_store.ipynb #a6e1f605
 def _marks(path): # of a store -> folder of the marks of its blocks
     return Path(path).with_name(f'.{Path(path).name}.blocks')
 
 def create_store(
     path,                # of the store, which must not exist
-    like:xr.Dataset,     # of the one form (40b): variables, units, coordinates; of its times only the first is looked at
+    like:xr.Dataset,     # of the one form (40b): variables, units, coordinates; its times do not matter
     times:np.ndarray,    # (time,) datetime64, all that the store will hold
     times_per_block:int, # times of a chunk
     identity:dict,       # what the values depend on: a store is resumed only under the same
@@ -48,7 +48,7 @@ def create_store(
     for name in moving: _declare(new, like[name], len(times), times_per_block)
     return new.rename(path)
 
-# %% ../../nbs/40c_weather_store.ipynb #9e32a93e
+# %% ../../nbs/40c_weather_store.ipynb #3a3cbfb2
 def _check_space(path, like, times): # Path, Dataset, number of times
     "OSError if the disk has less than a quarter of the size before compression"
     of_time = [v.isel(time=0, drop=True).size*v.dtype.itemsize for v in like.data_vars.values() if 'time' in v.dims]
@@ -59,7 +59,7 @@ def _check_space(path, like, times): # Path, Dataset, number of times
 
 def _encoding(ds): # Dataset -> encoding of each variable
     encoding = {name: {'_FillValue': None} for name in ds.variables if ds[name].dtype.kind == 'f'}
-    if 'time' in ds.coords: encoding['time'] = {'units': 'hours since 1900-01-01', 'dtype': 'int64', 'chunks': ds.time.shape}
+    encoding['time'] = {'units': 'hours since 1900-01-01', 'dtype': 'int64', 'chunks': ds.time.shape}
     if 'prediction_timedelta' in ds.coords: encoding['prediction_timedelta'] = {'units': 'hours', 'dtype': 'int64'}
     return encoding
 
@@ -69,11 +69,11 @@ def _declare(path, like, times, times_per_block): # Path, DataArray, numbers
     from numcodecs import Blosc
     shape = [times if d == 'time' else n for d, n in like.sizes.items()]
     chunks = [min(times_per_block, times) if d == 'time' else n for d, n in like.sizes.items()]
-    zarr.create_array(path, name=like.name, shape=shape, chunks=chunks, dtype=like.dtype, zarr_format=2, fill_value=np.nan,
-                      compressors=Blosc('zstd', 3, Blosc.SHUFFLE), config={'write_empty_chunks': True},
+    zarr.create_array(path, name=like.name, shape=shape, chunks=chunks, dtype=like.dtype, zarr_format=2,
+                      fill_value=np.nan, compressors=Blosc('zstd', 3, Blosc.SHUFFLE),
                       attributes={**like.attrs, '_ARRAY_DIMENSIONS': list(like.dims)})
 
-# %% ../../nbs/40c_weather_store.ipynb #4cedf106
+# %% ../../nbs/40c_weather_store.ipynb #db7bc202
 @dataclass(frozen=True)
 class TimeStore:
     "A store of known size, filled in blocks of whole chunks"
@@ -82,20 +82,9 @@ class TimeStore:
     times_per_block: int
 
     @classmethod
-    def open(
-        cls,
-        path,             # of the store
-        like:xr.Dataset,  # see `create_store`
-        times:np.ndarray, # see `create_store`
-        times_per_block:int,
-        identity:dict,    # see `create_store`; of what JSON can hold
-        resume:bool=False, # go on with the store that is there
-    )->TimeStore:
+    def open(cls, path, like, times, times_per_block, identity, resume=False)->TimeStore: # see `create_store`
         "A new store, or with `resume` the one that is there; ValueError lists in what it differs"
-        times = np.asarray(times, 'datetime64[ns]')
-        if resume and Path(path).exists(): _check_same(path, times, times_per_block, identity)
-        else: create_store(path, like, times, times_per_block, identity)
-        return cls(Path(path), times, times_per_block)
+        return _opened(path, like, times, times_per_block, identity, resume)
 
     @property
     def blocks(self)->list: # of slices along time
@@ -112,30 +101,46 @@ class TimeStore:
         "The blocks that are not written"
         return [k for k in range(len(self.blocks)) if not self.is_done(k)]
 
-    def write(
-        self,
-        k:int,            # number of the block
-        block:xr.Dataset, # its times and all variables of the store that depend on time
-    ):
-        "Write one block; ValueError if its times or variables are not those expected, or a value is not finite"
-        import zarr
-        group = zarr.open_group(self.path, mode='r+', zarr_format=2, use_consolidated=False)
-        arrays = {name: array for name, array in group.arrays() if 'time' in array.attrs['_ARRAY_DIMENSIONS'][:1] and name != 'time'}
-        _check_block(block, arrays, self.times[self.blocks[k]], f'{printable(self.path)}, block {k}')
-        for name, array in arrays.items():
-            array.with_config({'write_empty_chunks': True})[self.blocks[k]] = block[name].values
-        write_whole(_marks(self.path)/str(k), b'')
+    def write(self, k:int, block:xr.Dataset):
+        "Write block k; ValueError if its times or variables are not those expected, or a value is not finite"
+        _write_block(self, k, block)
 
     def finish(self):
         "Say that the store is complete; ValueError lists the blocks that are missing"
-        import zarr
-        if self.missing: raise ValueError(f'{printable(self.path)} lacks blocks {self.missing[:10]} of {len(self.blocks)}')
-        zarr.open_group(self.path, mode='r+', zarr_format=2, use_consolidated=False).attrs['complete'] = 1
-        zarr.consolidate_metadata(self.path, zarr_format=2)
-        shutil.rmtree(_marks(self.path), ignore_errors=True)
+        _finish(self)
 
-# %% ../../nbs/40c_weather_store.ipynb #82f36acf
-def _check_same(path, times, times_per_block, identity): # as in TimeStore.open
+# %% ../../nbs/40c_weather_store.ipynb #3fad4254
+def _opened(path, like, times, times_per_block, identity, resume): # as in TimeStore.open
+    times = np.asarray(times, 'datetime64[ns]')
+    if resume and Path(path).exists(): _check_same(path, times, times_per_block, identity)
+    else: create_store(path, like, times, times_per_block, identity)
+    return TimeStore(Path(path), times, times_per_block)
+
+# %% ../../nbs/40c_weather_store.ipynb #15d50842
+def _write_block(store, k, block): # TimeStore, number of the block, Dataset
+    arrays = _time_arrays(store.path)
+    _check_block(block, arrays, store.times[store.blocks[k]], f'{printable(store.path)}, block {k}')
+    for name, array in arrays.items():
+        array.with_config({'write_empty_chunks': True})[store.blocks[k]] = block[name].values
+    write_whole(_marks(store.path)/str(k), b'')
+
+def _time_arrays(path): # Path -> name -> zarr array
+    "The variables of a store that depend on time, ready to be written"
+    import zarr
+    group = zarr.open_group(path, mode='r+', zarr_format=2, use_consolidated=False)
+    return {name: array for name, array in group.arrays()
+            if 'time' in array.attrs['_ARRAY_DIMENSIONS'] and name != 'time'}
+
+def _finish(store): # TimeStore
+    import zarr
+    lacking = store.missing
+    if lacking: raise ValueError(f'{printable(store.path)} lacks blocks {lacking[:10]} of {len(store.blocks)}')
+    zarr.open_group(store.path, mode='r+', zarr_format=2, use_consolidated=False).attrs['complete'] = 1
+    zarr.consolidate_metadata(store.path, zarr_format=2)
+    shutil.rmtree(_marks(store.path), ignore_errors=True)
+
+# %% ../../nbs/40c_weather_store.ipynb #8e9638fc
+def _check_same(path, times, times_per_block, identity): # as in open_store
     "ValueError unless the store at the path is one that was begun with the same arguments"
     attrs, there = read_attributes(path), None
     with xr.open_zarr(path, consolidated=False, chunks=None, decode_timedelta=True) as ds: there = ds.time.values
@@ -143,8 +148,8 @@ def _check_same(path, times, times_per_block, identity): # as in TimeStore.open
     told = ', '.join(f'{n} ({a!r} there, {b!r} now)' for n, (a, b) in differ.items())
     if differ: raise ValueError(f'{printable(path)} was begun with other settings: {printable(told)}')
     if attrs.get('times_per_block') != times_per_block or not np.array_equal(there, times):
-        raise ValueError(f'{printable(path)} was begun with other times or blocks: {len(there)} times from {there[0]} there, '
-                         f'{len(times)} from {times[0]} now')
+        raise ValueError(f'{printable(path)} was begun with other times or blocks: {len(there)} times from {there[0]} '
+                         f'there, {len(times)} from {times[0]} now')
 
 def read_attributes(
     path, # of a local Zarr store
@@ -161,22 +166,27 @@ def is_complete(
     "Whether a store of ours has all its blocks; stores of others, which do not say, count as complete"
     return bool(read_attributes(path).get('complete', True))
 
-# %% ../../nbs/40c_weather_store.ipynb #e10fedb7
+# %% ../../nbs/40c_weather_store.ipynb #7e08d604
 def _check_block(block, arrays, times, where): # Dataset, name -> zarr array, (time,) datetime64, text
     if not np.array_equal(block.time.values, times):
-        raise ValueError(f'{where}: {len(times)} times from {times[0]} were expected, got {len(block.time)} from {block.time.values[0]}')
+        raise ValueError(f'{where}: {len(times)} times from {times[0]} were expected, '
+                         f'got {len(block.time)} from {block.time.values[0]}')
     lacking = sorted(set(arrays) - set(block.data_vars))
     if lacking: raise ValueError(f"{where}: the variables {', '.join(lacking)} are missing")
     for name, array in arrays.items():
-        if block[name].dims != tuple(array.attrs['_ARRAY_DIMENSIONS']) or block[name].shape[1:] != array.shape[1:]:
-            raise ValueError(f'{where}: {name} has sizes {dict(block[name].sizes)}, expected {array.shape[1:]} at each time')
-        finite = np.isfinite(block[name].values)
-        if not finite.all():
-            first = np.unravel_index(np.argmin(finite), finite.shape)
-            place = ', '.join(f'{d} {block[name][d].values[i]}' for d, i in zip(block[name].dims, first))
-            raise ValueError(f'{where}: {name} is {block[name].values[first]} at {place}')
+        values, expected = block[name], tuple(array.attrs['_ARRAY_DIMENSIONS'])
+        if values.dims != expected or values.shape[1:] != array.shape[1:]:
+            raise ValueError(f'{where}: {name} has sizes {dict(values.sizes)}, expected {expected} of {array.shape}')
+        finite = np.isfinite(values.values)
+        if not finite.all(): raise ValueError(f'{where}: {name} is {_first_place(values, ~finite)}')
 
-# %% ../../nbs/40c_weather_store.ipynb #e02ab3ef
+def _first_place(values, wrong): # DataArray, array of bool -> text
+    "The first value that is wrong, and where it is"
+    first = np.unravel_index(np.argmax(wrong), wrong.shape)
+    place = ', '.join(f'{d} {values[d].values[i]}' for d, i in zip(values.dims, first))
+    return f'{values.values[first]} at {place}'
+
+# %% ../../nbs/40c_weather_store.ipynb #fff17498
 def map_blocks(
     function,       # of one item; importable by the workers: a function of a module, or functools.partial of one
     items,          # what to call it with, such as numbers of blocks
@@ -199,4 +209,5 @@ def _client(scheduler): # address -> distributed.Client
     from distributed import Client
     try: return Client(scheduler, timeout='5s', set_as_default=False)
     except (OSError, ValueError) as e:
-        raise ConnectionError(f'no Dask scheduler answers at {printable(str(scheduler))} ({printable(str(e))})') from None
+        told = f'{printable(str(scheduler))} ({printable(str(e))})'
+        raise ConnectionError(f'no Dask scheduler answers at {told}') from None
