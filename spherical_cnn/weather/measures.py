@@ -122,7 +122,7 @@ def _share(region, land_sea_mask): # Region, (nlat, nlon) or None -> what each s
         raise ValueError(f'land-sea mask: shares from 0 to 1 were expected, got {land.min():g} to {land.max():g}')
     return land if region.surface == 'land' else 1 - land
 
-# %% ../../nbs/45_measures.ipynb #703ce37d
+# %% ../../nbs/45_measures.ipynb #e9e802dd
 def pair_means(
     forecast, # (..., nlat, nlon)
     truth,    # of the same shape
@@ -131,16 +131,16 @@ def pair_means(
 )->dict: # name to (..., region) float64
     "The means of Eq. (45.2) for each pair of fields, and the ratios that are averaged over time"
     f, o = np.asarray(forecast, float), np.asarray(truth, float)
-    flat = weights.reshape(len(weights), -1).T
-    def mean(x): return x.reshape(*x.shape[:-2], -1)@flat
+    flat = weights.reshape(len(weights), -1)
+    def mean(x, weights=flat): # einsum adds in one order on every machine; a matrix product does not
+        return np.einsum('...p,rp->...r', x.reshape(*x.shape[:-2], -1), weights)
     square = mean((f - o)**2)
     means = dict(square=square, root=np.sqrt(square), error=mean(f - o), absolute=mean(np.abs(f - o)))
     if climatology is None: return means
     a, b = f - climatology, o - climatology
-    plain = (flat > 0)/(flat > 0).sum(0)
-    def plain_mean(x): return x.reshape(*x.shape[:-2], -1)@plain
+    plain = (flat > 0)/(flat > 0).sum(1, keepdims=True)
     means |= dict(ab=mean(a*b), aa=mean(a**2), bb=mean(b**2), a=mean(a), b=mean(b))
-    return means | dict(plain_a=plain_mean(a), plain_b=plain_mean(b)) | _ratios(means)
+    return means | dict(plain_a=mean(a, plain), plain_b=mean(b, plain)) | _ratios(means)
 
 def _ratios(m): # dict of means -> dict
     "Correlation and activity of one time; NaN where the forecast has no anomalies to speak of, as climatology itself"
