@@ -8,10 +8,10 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['EPSILON', 'DAYS', 'METHODS', 'Moments', 'moments', 'to_logarithm', 'from_logarithm', 'pairs', 'read_channels',
            'all_channels', 'missing_channels', 'block_moments', 'Statistics', 'statistics_from_dict',
-           'merged_statistics', 'statistics', 'step_before', 'default_block', 'day_of_year', 'hour_of_day',
-           'day_counts', 'add_day_sums', 'window_climatology', 'harmonic_climatology', 'climatology_method',
-           'climatology', 'climatology_attributes', 'named_climatology', 'climatology_at', 'climatology_years',
-           'write_climatology']
+           'merged_statistics', 'overlapping', 'step_before', 'statistics', 'default_block', 'day_of_year',
+           'hour_of_day', 'day_counts', 'add_day_sums', 'window_climatology', 'harmonic_climatology',
+           'climatology_method', 'climatology', 'climatology_attributes', 'named_climatology', 'climatology_at',
+           'climatology_years', 'write_climatology']
 
 # %% ../../nbs/40g_weather_statistics.ipynb #57e12cbf
 import functools
@@ -261,7 +261,38 @@ def _check_deviations(names, states, changes, step_hours): # (channel,) texts, M
     still = [n for n, d, s in zip(names, changes.deviation, size) if not d > 1e-2*_TINY*s]
     if still: raise ValueError(f"these channels do not change over {step_hours} hours: {', '.join(still)}")
 
-# %% ../../nbs/40g_weather_statistics.ipynb #f935b11f
+# %% ../../nbs/40g_weather_statistics.ipynb #56b15b40
+def overlapping(
+    read,   # slice of positions in time -> (channel, time, latitude, longitude)
+    times,  # (time,) datetime64, increasing
+    blocks, # slices, in the order of time
+    hours,  # how far back a block looks
+): # of (block, position of the first of its fields, fields)
+    "Blocks one after the other, each with what comes up to so many hours before it; the next one is read meanwhile"
+    starts = [step_before(times, b.start, hours) for b in blocks]
+    follows = [k > 0 and blocks[k - 1].stop == b.start for k, b in enumerate(blocks)]
+    parts = [b if f and s >= starts[k - 1] else slice(s, b.stop)
+             for k, (b, f, s) in enumerate(zip(blocks, follows, starts))]
+    held = None
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(read, parts[0])
+        for k, (block, part, start) in enumerate(zip(blocks, parts, starts)):
+            fields = waiting.result()
+            if k + 1 < len(parts): waiting = pool.submit(read, parts[k + 1])
+            if part.start > start: fields = np.concatenate([held[:, start - block.start:], fields], axis=1)
+            yield block, start, fields
+            held = fields
+
+# %% ../../nbs/40g_weather_statistics.ipynb #596eb94d
+def step_before(
+    times,      # (time,) datetime64, increasing
+    first:int,  # position
+    hours,      # of a step
+)->int: # position of the earliest time that is at most a step before
+    "Where a block begins with the states that its differences need"
+    return int(np.searchsorted(times, times[first] - np.timedelta64(int(hours*3600), 's')))
+
+# %% ../../nbs/40g_weather_statistics.ipynb #aa8324b7
 def statistics(
     ds:xr.Dataset,      # of the one form, in memory or lazy
     channels=None,      # texts; None: all that depend on time
@@ -277,28 +308,26 @@ def statistics(
     counted = np.ones(ds.sizes['time'], bool) if counted is None else np.asarray(counted, bool)
     if not counted.any(): raise ValueError('no time of the data set is a training time')
     size = times_per_block or default_block(ds, channels)
-    task = functools.partial(_dataset_moments, ds, channels, counted, step_hours, tuple(logarithm))
+    task = functools.partial(_span_moments, ds, channels, counted, step_hours, tuple(logarithm))
     blocks = [slice(k, min(k + size, len(counted))) for k in range(0, len(counted), size)]
-    parts = map_blocks(task, [b for b in blocks if counted[b].any()], scheduler, progress)
+    blocks = [b for b in blocks if counted[b].any()]
+    spans = [blocks[k:k + _SPAN] for k in range(0, len(blocks), _SPAN)]
+    parts = [part for span in map_blocks(task, spans, scheduler, progress) for part in span]
     return merged_statistics(parts, channels, ds.time.values[counted], step_hours, tuple(logarithm))
 
-def _dataset_moments(ds, channels, counted, step_hours, logarithm, block): # as above, slice -> of `block_moments`
-    start = step_before(ds.time.values, block.start, step_hours)
-    part = slice(start, block.stop)
-    weights = grid_of(ds.latitude, ds.longitude)[0].weights
-    fields = read_channels(ds, channels, part)
-    return block_moments(fields, ds.time.values[part], counted[part], block.start - start, weights, channels,
-                         step_hours, logarithm)
+# %% ../../nbs/40g_weather_statistics.ipynb #d43ab6e8
+_SPAN = 8 # blocks of a task
 
-# %% ../../nbs/40g_weather_statistics.ipynb #fdf8eae1
-def step_before(
-    times,      # (time,) datetime64, increasing
-    first:int,  # position
-    hours,      # of a step
-)->int: # position of the earliest time that is at most a step before
-    "Where a block has to begin to be read so that it holds the differences of its first times"
-    return int(np.searchsorted(times, times[first] - np.timedelta64(int(hours*3600), 's')))
+def _span_moments(ds, channels, counted, step_hours, logarithm, blocks): # as above, slices -> of `block_moments`, each
+    times, weights = ds.time.values, grid_of(ds.latitude, ds.longitude)[0].weights
+    parts = []
+    for block, start, fields in overlapping(functools.partial(read_channels, ds, channels), times, blocks, step_hours):
+        part = slice(start, block.stop)
+        parts.append(block_moments(fields, times[part], counted[part], block.start - start, weights, channels,
+                                   step_hours, logarithm))
+    return parts
 
+# %% ../../nbs/40g_weather_statistics.ipynb #bdd0fe0f
 def default_block(
     ds:xr.Dataset, # of the one form
     channels,      # texts
@@ -314,7 +343,7 @@ def _time_chunk(values): # DataArray -> times in a chunk of the file that it com
     sizes = values.encoding.get('preferred_chunks') or {}
     return int(sizes.get('time', 1))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #9d8aa510
+# %% ../../nbs/40g_weather_statistics.ipynb #92d57cb2
 DAYS = 366
 
 def day_of_year(
@@ -331,7 +360,7 @@ def hour_of_day(
     times = np.asarray(times, 'datetime64[h]')
     return (times - times.astype('datetime64[D]')).astype(int)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #edd2e572
+# %% ../../nbs/40g_weather_statistics.ipynb #5c314c80
 def _bins(times, hours): # (time,) datetime64, (hour,) integers -> positions in time, hour and day, (sample,) each
     "Where each time is counted: once, and 31 December of a common year for day 366 as well"
     day, year = day_of_year(times) - 1, np.asarray(times, 'datetime64[Y]').astype(int) + 1970
@@ -345,7 +374,7 @@ def _bins(times, hours): # (time,) datetime64, (hour,) integers -> positions in 
 def _is_leap(year): # (n,) integers -> (n,) bool, of the Gregorian calendar
     return (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #0fceb542
+# %% ../../nbs/40g_weather_statistics.ipynb #4a71afac
 def day_counts(
     times, # (time,) datetime64
     hours, # (hour,) hours of the day that occur, increasing
@@ -367,7 +396,7 @@ def add_day_sums(
     for t, hour, day in zip(*_bins(times, hours)):
         if first_day <= day < first_day + S.shape[1]: S[hour, day - first_day] += fields[t]
 
-# %% ../../nbs/40g_weather_statistics.ipynb #cef7d2ac
+# %% ../../nbs/40g_weather_statistics.ipynb #99cb705f
 def window_climatology(
     S,  # (hour, 366, ...) float64 sums
     N,  # (hour, 366) numbers
@@ -385,7 +414,7 @@ def window_climatology(
         raise ValueError(f'no training time is less than {half} days from day {d + 1} of the year (hour number {h})')
     return total/number.reshape(number.shape + (1,)*(S.ndim - 2))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #7fd122a8
+# %% ../../nbs/40g_weather_statistics.ipynb #cf39096b
 def harmonic_climatology(
     S, # (hour, 366, ...) float64 sums
     N, # (hour, 366) numbers
@@ -402,7 +431,7 @@ def harmonic_climatology(
     a = np.einsum('hkn,hn...->hk...', np.linalg.inv(normal), np.einsum('dk,hd...->hk...', B, S))
     return np.einsum('dk,hk...->hd...', B, a)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #9ce3ed7c
+# %% ../../nbs/40g_weather_statistics.ipynb #f5b97807
 METHODS = ('auto', 'window', 'harmonics', 'mean')
 
 def climatology_method(
@@ -424,7 +453,7 @@ def _smooth(S, N, method): # sums, numbers, text -> (hour, 366, ...)
 _TOLD = {'window': 'triangular window of 61 days, as WeatherBench 2', 'harmonics': 'mean and two harmonics of the year',
          'mean': 'one mean for each hour of the day'}
 
-# %% ../../nbs/40g_weather_statistics.ipynb #1e9d0991
+# %% ../../nbs/40g_weather_statistics.ipynb #3412dc0b
 def climatology(
     ds:xr.Dataset,  # of the one form, in memory or lazy
     channels=None,  # texts; None: all that depend on time
@@ -448,7 +477,7 @@ def climatology(
     values = _smooth(S, day_counts(times, hours), method).astype(np.float32)
     return named_climatology(values, channels, hours, ds, climatology_attributes(ds, times, method))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #53b46816
+# %% ../../nbs/40g_weather_statistics.ipynb #b3a4ec1c
 def climatology_attributes(
     ds:xr.Dataset, # that it is made of
     times,         # (time,) datetime64 of training
@@ -460,7 +489,7 @@ def climatology_attributes(
     return dict(data_label=label_of(ds), climatology_years=years, climatology_first=first, climatology_last=last,
                 climatology_method=_TOLD[method])
 
-# %% ../../nbs/40g_weather_statistics.ipynb #fe45d69e
+# %% ../../nbs/40g_weather_statistics.ipynb #3bfd454e
 def named_climatology(
     values,   # (hour, 366, channel, latitude, longitude)
     channels, # texts
@@ -493,7 +522,7 @@ def _units(name): # of a variable -> attributes
     v = VARIABLES[name]
     return {'units': v.unit} | ({'accumulation_hours': v.hours} if v.hours else {})
 
-# %% ../../nbs/40g_weather_statistics.ipynb #df5919ea
+# %% ../../nbs/40g_weather_statistics.ipynb #a2cf0fd4
 def climatology_at(
     climatology:xr.Dataset, # of this page
     times,                  # (time,) datetime64, valid times
@@ -515,7 +544,7 @@ def climatology_years(
         raise ValueError('this climatology does not say which years it was made of (attribute climatology_years)')
     return tuple(int(y) for y in np.atleast_1d(years))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #38e389ec
+# %% ../../nbs/40g_weather_statistics.ipynb #1e76c293
 _MEMORY = 2**27 # bytes that one task may hold in sums
 
 def write_climatology(
@@ -547,7 +576,7 @@ def write_climatology(
     map_blocks(smooth, tiles, scheduler, progress and f'{progress}: days')
     return _finish_climatology(new, out)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #9afb4b94
+# %% ../../nbs/40g_weather_statistics.ipynb #4d161b64
 def _tile_sizes(hours, channels, like, memory): # numbers, Dataset, bytes -> days of a sum, rings of a tile
     field = 8*hours*like.sizes['longitude']
     days = max(1, min(31, memory//(field*like.sizes['latitude']*channels)))
@@ -561,7 +590,7 @@ def _once(folder, kind, function, item): # Path, word, of one item, a number or 
     function(item)
     write_whole(mark, b'')
 
-# %% ../../nbs/40g_weather_statistics.ipynb #f748583a
+# %% ../../nbs/40g_weather_statistics.ipynb #0ca2563a
 def _start_climatology(new, channels, hours, like, sizes, attrs): # as above
     "Stores of sums and of the result, without values"
     import zarr
@@ -591,7 +620,7 @@ def _finish_climatology(new, out): # Path, Path -> Path
     shutil.rmtree(new/'.done')
     return new.rename(out)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #6ee12eb4
+# %% ../../nbs/40g_weather_statistics.ipynb #b484a8de
 def _write_sums(new, read, times, counted, hours, sizes, first): # as above, first day from 0
     "Sums over the training states of some days of the year"
     import zarr
