@@ -373,15 +373,17 @@ def daily_insolation(
     mean = (H*np.sin(lat)*np.sin(declination) + np.cos(lat)*np.cos(declination)*np.sin(H))/np.pi
     return (strength[..., None]/distance**2*np.maximum(mean, 0)).astype('float32')
 
-# %% ../../nbs/40f_weather_times.ipynb #ce426ba8
+# %% ../../nbs/40f_weather_times.ipynb #40586418
 def time_features(
-    times,       # datetime64 of any shape
-    names=TIME,  # texts out of TIME
-)->np.ndarray:   # times.shape + (name,) float32
+    times,          # datetime64 of any shape
+    names=TIME,     # texts out of TIME
+    year_shift=0.,  # parts of a year to add to the hour of the year, for calendars that were moved
+    day_shift=0.,   # parts of a day to add to the hour of the day
+)->np.ndarray:      # times.shape + (name,) float32
     "Parts of the year and of the day that are over, their sines and cosines"
     _check_names(names, TIME)
     t = _as_times(times)
-    parts = dict(hour_of_year=_year_fraction(t), hour_of_day=_day_fraction(t))
+    parts = dict(hour_of_year=(_year_fraction(t) + year_shift) % 1, hour_of_day=(_day_fraction(t) + day_shift) % 1)
     waves = dict(sin=np.sin, cos=np.cos)
     def feature(name):
         wave, _, part = name.partition('_')
