@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['lead_times', 'lead_hours', 'forecast_like', 'made_up_forecast', 'write_forecast', 'check_forecast', 'time_meaning',
-           'StoredForecast', 'ByValidTime', 'open_forecast']
+__all__ = ['lead_times', 'lead_hours', 'forecast_like', 'made_up_forecast', 'check_forecast', 'time_meaning', 'StoredForecast',
+           'ByValidTime', 'open_forecast', 'write_forecast']
 
 # %% ../../nbs/45a_forecasts.ipynb #7eed5388
 import os
@@ -82,18 +82,7 @@ def made_up_forecast(
             values.values[:, l] = np.clip(o + noise, VARIABLES[name].low, VARIABLES[name].high)
     return ds
 
-# %% ../../nbs/45a_forecasts.ipynb #c0acfac3
-def write_forecast(
-    forecast:xr.Dataset, # as `check_forecast` wants it
-    path,                # of the store, which must not exist
-    times_per_block:int=1, # initial times in a chunk
-):
-    "A store that WeatherBench 2's tools read: Zarr, format 2, consolidated; FileExistsError for a path that is taken"
-    forecast = check_forecast(forecast).assign_attrs(time_is='initial')
-    store = TimeStore.open(path, forecast, forecast.time.values, times_per_block, {'writer': 'write_forecast'})
-    for k in store.missing: store.write(k, forecast.isel(time=store.blocks[k]))
-    store.finish()
-
+# %% ../../nbs/45a_forecasts.ipynb #496613b5
 def check_forecast(
     ds:xr.Dataset,
     where:str='this forecast', # for messages
@@ -215,3 +204,16 @@ def _in_form(raw, where): # Dataset, text -> Dataset of the one form
     return check_form(raw, where) if 'data_label' in raw.attrs else open_weather(raw)
 
 def _renamed(raw, lead): return raw.rename({lead: _LEAD[0]}) if lead not in (None, _LEAD[0]) else raw
+
+# %% ../../nbs/45a_forecasts.ipynb #2116ed94
+def write_forecast(
+    forecast, # what `open_forecast` below takes: a data set, or forecasts that are computed block by block
+    path,     # of the store, which must not exist
+    times_per_block:int=1, # initial times in a chunk, which are held in memory together
+):
+    "A store that WeatherBench 2's tools read: Zarr, format 2, consolidated; FileExistsError for a path that is taken"
+    source = open_forecast(forecast)
+    like = source.part(slice(0, 1)).read().assign_attrs(time_is='initial')
+    store = TimeStore.open(path, like, source.times, times_per_block, {'writer': 'write_forecast'})
+    for k in store.missing: store.write(k, source.part(store.blocks[k]).read())
+    store.finish()

@@ -122,7 +122,7 @@ def _share(region, land_sea_mask): # Region, (nlat, nlon) or None -> what each s
         raise ValueError(f'land-sea mask: shares from 0 to 1 were expected, got {land.min():g} to {land.max():g}')
     return land if region.surface == 'land' else 1 - land
 
-# %% ../../nbs/45_measures.ipynb #e9e802dd
+# %% ../../nbs/45_measures.ipynb #692bd9b9
 def pair_means(
     forecast, # (..., nlat, nlon)
     truth,    # of the same shape
@@ -130,7 +130,7 @@ def pair_means(
     climatology=None, # of the same shape, for the measures of anomalies
 )->dict: # name to (..., region) float64
     "The means of Eq. (45.2) for each pair of fields, and the ratios that are averaged over time"
-    f, o = np.asarray(forecast, float), np.asarray(truth, float)
+    f, o = (np.ascontiguousarray(x, float) for x in (forecast, truth)) # the order of sums depends on the layout
     flat = weights.reshape(len(weights), -1)
     def mean(x, weights=flat): # einsum adds in one order on every machine; a matrix product does not
         return np.einsum('...p,rp->...r', x.reshape(*x.shape[:-2], -1), weights)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['truth_places', 'check_same_grid', 'check_sizes', 'channel_values', 'Block', 'Pairs', 'find_pairs', 'lead_fields',
-           'period_mean', 'score', 'plain_unit', 'score_spectra', 'score_maps', 'published_baselines', 'score_table',
-           'as_scores']
+           'check_unseen', 'period_mean', 'score', 'plain_unit', 'score_spectra', 'score_maps', 'published_baselines',
+           'score_table', 'as_scores']
 
 # %% ../../nbs/45b_scores.ipynb #4d48deb5
 from dataclasses import dataclass
@@ -260,18 +260,14 @@ def _added(a, b): # dicts of arrays -> dict
 def _totals(function, pairs, scheduler, progress): # of one block -> dict of arrays, summed over all blocks
     return reduce(_added, map_blocks(function, pairs.blocks, scheduler, progress))
 
-# %% ../../nbs/45b_scores.ipynb #3a966250
+# %% ../../nbs/45b_scores.ipynb #2c599816
 def _checked_climatology(climatology, pairs, sizes): # Dataset, 'weatherbench1' or None, Pairs, bool -> Dataset or None
     "ValueError for a climatology of the test years, of another grid or in other units"
     if climatology is None: return None
     if isinstance(climatology, str):
         if climatology == 'weatherbench1': return period_mean(pairs)
         raise ValueError(f"climatology: a data set or 'weatherbench1' was expected, got {climatology!r}")
-    tested = {int(y) for y in pairs.valid.astype('datetime64[Y]').astype(int) + 1970}
-    both = sorted(tested & set(climatology_years(climatology)))
-    if both:
-        raise ValueError(f"the climatology was made of years that are scored: {', '.join(map(str, both))}; make one of "
-                         f"other years, or ask for 'weatherbench1', the mean of the test period, as it did")
+    check_unseen(climatology, pairs.valid, "'weatherbench1' asks for the mean of the test period, as it did")
     check_same_grid(climatology, pairs.truth, ('the climatology', 'the truth'))
     lacking = [str(c) for c in pairs.channels if not _has(climatology, c)]
     if lacking: raise ValueError(f"the climatology lacks {', '.join(lacking)}")
@@ -285,7 +281,24 @@ def _has(climatology, c): # Dataset, Channel -> whether it is there
 
 def _first(pairs): return np.searchsorted(pairs.truth.time.values, pairs.valid[0]) # position of the first valid time
 
-# %% ../../nbs/45b_scores.ipynb #9bf89c64
+# %% ../../nbs/45b_scores.ipynb #300acfb3
+def check_unseen(
+    known:xr.Dataset, # with the attribute climatology_years, and climatology_first and climatology_last if it has them
+    times,            # (n,) datetime64 that are scored or forecast
+    mend='',          # what else the message says
+    what='the climatology', # for messages
+):
+    "ValueError if something was made of times that are scored: the years of its attributes, from the first to the last"
+    times = np.asarray(times, 'datetime64[ns]')
+    seen = np.isin(times.astype('datetime64[Y]').astype(int) + 1970, climatology_years(known))
+    first, last = (known.attrs.get(f'climatology_{end}') for end in ('first', 'last'))
+    if first: seen &= (times >= np.datetime64(first)) & (times <= np.datetime64(last))
+    if not seen.any(): return
+    years = np.unique(times[seen].astype('datetime64[Y]'))
+    raise ValueError(f"{what} was made of {seen.sum()} of the {len(times)} times that are scored, in "
+                     f"{', '.join(map(str, years))}; make one of other years{'; ' if mend else ''}{mend}")
+
+# %% ../../nbs/45b_scores.ipynb #0ffd7ce8
 def period_mean(
     pairs:Pairs,
 )->xr.Dataset: # names of the form, without time
@@ -301,7 +314,7 @@ def period_mean(
         fields[name] = sum(p.astype(float).sum('time') for p in parts)/len(part)
     return xr.Dataset(fields, attrs={'data_label': label_of(pairs.truth)})
 
-# %% ../../nbs/45b_scores.ipynb #042d030e
+# %% ../../nbs/45b_scores.ipynb #30b2c7dd
 def score(
     forecast,         # see `open_forecast`
     truth:xr.Dataset, # of the one form
@@ -331,7 +344,7 @@ def score(
     if out is not None: write_rows(out, rows)
     return rows
 
-# %% ../../nbs/45b_scores.ipynb #78fa69d3
+# %% ../../nbs/45b_scores.ipynb #d1a1ae14
 def _rows(found, pairs, regions, convention, years): # measures, Pairs, list of Region, texts -> list of dicts
     same = dict(convention=convention, climatology=years, first=_time(pairs.times[0]), last=_time(pairs.times[-1]),
                 data=pairs.labels[1], forecast=pairs.labels[0])
@@ -351,7 +364,7 @@ def _years_of(climatology): # Dataset, 'weatherbench1' or None -> text
     years = climatology_years(climatology)
     return f'{years[0]}' if len(years) == 1 else f'{years[0]} to {years[-1]}'
 
-# %% ../../nbs/45b_scores.ipynb #2a23fa41
+# %% ../../nbs/45b_scores.ipynb #dfed4540
 def plain_unit(
     unit:str, # of ERA5, as 'm**2 s**-2'
 )->str: # as tables show it, 'm2/s2'
@@ -363,7 +376,7 @@ def plain_unit(
         (below if negative else above).append(name + power.lstrip('-').replace('1', ''))
     return '/'.join([' '.join(above) or '1', *below])
 
-# %% ../../nbs/45b_scores.ipynb #64f77e0b
+# %% ../../nbs/45b_scores.ipynb #6684f897
 def score_spectra(
     forecast,         # see `score`
     truth:xr.Dataset, # of the one form
@@ -388,7 +401,7 @@ def _block_spectra(block, channels, grid): # Block, list of Channel, Grid -> nam
                 sums[name][k, l] += power_spectrum(fields, grid).sum(0)
     return sums
 
-# %% ../../nbs/45b_scores.ipynb #2043af20
+# %% ../../nbs/45b_scores.ipynb #8268d867
 def score_maps(
     forecast,         # see `score`
     truth:xr.Dataset, # of the one form
@@ -421,7 +434,7 @@ def _named(sums, pairs, more): # name to (channel, lead, ...), Pairs, coordinate
     units = {'unit': ('channel', [plain_unit(c.unit) for c in pairs.channels])}
     return xr.Dataset(means, coords | units, {'data_label': pairs.labels[1], 'forecast_label': pairs.labels[0]})
 
-# %% ../../nbs/45b_scores.ipynb #a0ffabbe
+# %% ../../nbs/45b_scores.ipynb #9ca78cbf
 def published_baselines()->list: # of dicts: protocol, method, quantity, lead, metric, value, unit, source
     "Published RMSE of physical models, climatology and persistence on ERA5 at 3 and 5 days"
     key = ('protocol', 'method', 'quantity', 'lead', 'metric')
@@ -450,7 +463,7 @@ def _published_rows(): # -> list of dicts
     paper = [r | {'protocol': f"ERA5, {r['protocol']}"} for r in evaluation.published_scores(3)]
     return published_baselines() + paper
 
-# %% ../../nbs/45b_scores.ipynb #a9ad7f71
+# %% ../../nbs/45b_scores.ipynb #bc10846d
 def as_scores(
     rows,         # of `score`
     protocol:str, # what makes figures comparable
