@@ -52,7 +52,7 @@ def _saved(ds, path, **options): # Dataset, Path -> Path
     ds.to_netcdf(path, encoding={n: {'_FillValue': None} | options.get(n, {}) for n in ds.variables}, format=options.get('format'))
     return path
 
-# %% ../../nbs/40d_weather_layouts.ipynb #010f9a96
+# %% ../../nbs/40d_weather_layouts.ipynb #d52a248a
 def _weatherbench1(ds, folder): # Dataset of the form, Path -> Path of the root
     degrees = f"{360/ds.sizes['longitude']:g}deg"
     south_first = ds.isel(latitude=slice(None, None, -1)).rename(latitude='lat', longitude='lon')
@@ -71,7 +71,7 @@ def _yearly(part, raw, root, degrees): # the same Dataset with long and short na
     for long, short in zip(part.data_vars, raw.data_vars):
         for year, fields in raw[[short]].groupby('time.year'): _saved(fields, root/long/f'{long}_{year}_{degrees}.nc')
 
-# %% ../../nbs/40d_weather_layouts.ipynb #837cef00
+# %% ../../nbs/40d_weather_layouts.ipynb #d7ed494b
 def _weatherbench2(ds, folder, **zarr): # Dataset of the form, Path, options of to_zarr -> Path of the store
     turned = ds.isel(latitude=slice(None, None, -1)).transpose(..., 'longitude', 'latitude')
     return _stored(turned, folder/'weatherbench2.zarr', **zarr)
@@ -98,7 +98,7 @@ def _stored(ds, path, zarr_format=2, consolidated=True): # Dataset, Path -> Path
     ds.drop_encoding().to_zarr(path, mode='w', zarr_format=zarr_format, consolidated=consolidated)
     return path
 
-# %% ../../nbs/40d_weather_layouts.ipynb #cda53947
+# %% ../../nbs/40d_weather_layouts.ipynb #3241f433
 def _cds(ds, folder): # Dataset of the form, Path -> Path
     for kind, part in _timed(ds).items():
         raw = _renamed(part, 'cds', _short_names('total_precipitation_6hr') | {'geopotential_at_surface': 'z'})
@@ -120,7 +120,7 @@ def _cds_old(ds, folder): # Dataset of the form, Path -> Path
         _saved(raw.assign_attrs(Conventions='CF-1.6'), folder/'cds-old'/f'{kind}.nc', time=since, format='NETCDF3_64BIT')
     return folder/'cds-old'
 
-# %% ../../nbs/40d_weather_layouts.ipynb #09e26bab
+# %% ../../nbs/40d_weather_layouts.ipynb #8649da42
 def _timed(ds): # Dataset of the form -> {'level' | 'surface' | 'sum': Dataset}, fields that never change among the surface fields
     moving = {n: f if 'time' in f.dims else f.expand_dims(time=ds.time) for n, f in ds.data_vars.items()}
     kinds = _kinds(xr.Dataset(moving, ds.coords, ds.attrs))
@@ -130,7 +130,7 @@ def _timed(ds): # Dataset of the form -> {'level' | 'surface' | 'sum': Dataset},
 def _axis(ds, name, dtype, **attrs): # Dataset with a coordinate of another type and other attributes
     return ds.assign_coords({name: (name, ds[name].values.astype(dtype), attrs)})
 
-# %% ../../nbs/40d_weather_layouts.ipynb #16e6dd39
+# %% ../../nbs/40d_weather_layouts.ipynb #1a87a16b
 _CF_NAMES = dict(geopotential='zg', temperature='ta', specific_humidity='hus', relative_humidity='hur', u_component_of_wind='ua',
                  v_component_of_wind='va', vertical_velocity='wap', mean_sea_level_pressure='psl', surface_pressure='ps',
                  geopotential_at_surface='orog', land_sea_mask='sftlf') | {
@@ -156,7 +156,7 @@ def _with_bounds(ds): # Dataset of one variable -> with the bounds of its time, 
     ds = ds.assign({name: ds[name].drop_attrs().assign_attrs(attrs), 'time_bnds': (('time', 'bnds'), bounds)})
     return ds.assign_coords(time=ds.time.assign_attrs(bounds='time_bnds'))
 
-# %% ../../nbs/40d_weather_layouts.ipynb #9c1e8d00
+# %% ../../nbs/40d_weather_layouts.ipynb #e1532a5b
 def _grib(ds, folder): # Dataset of the form, Path -> Path
     import eccodes
     names = {v.name: _GRIB_NAMES.get(v.short, v.short) for v in VARIABLES.values() if v.short != 'tp6h'}
@@ -179,7 +179,7 @@ def _stacked(field): # DataArray -> DataArrays of one time and level
     for one in field.transpose('time', ...):
         yield from one if 'level' in one.dims else [one]
 
-# %% ../../nbs/40d_weather_layouts.ipynb #b08398fd
+# %% ../../nbs/40d_weather_layouts.ipynb #437bf08d
 def _message(eccodes, one, name): # DataArray (latitude, longitude) with scalar time and level, short name -> handle of a message
     lat, lon, when = one.latitude.values, one.longitude.values, str(one.time.values.astype('datetime64[m]'))
     on_level = 'level' in one.coords
@@ -192,7 +192,7 @@ def _message(eccodes, one, name): # DataArray (latitude, longitude) with scalar 
     eccodes.codes_set_values(message, one.values.astype(float).ravel())
     return message
 
-# %% ../../nbs/40d_weather_layouts.ipynb #d92d0d82
+# %% ../../nbs/40d_weather_layouts.ipynb #166c6a2f
 def write_layout(
     ds:xr.Dataset, # of the form of page 40b
     folder,        # where the files go

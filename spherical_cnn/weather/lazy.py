@@ -42,7 +42,7 @@ def lazy_variable(
     "A variable of xarray around a lazy array"
     return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #375f2444
+# %% ../../nbs/40da_weather_lazy.ipynb #25f469c5
 class Turned(Lazy):
     "A variable of a file with its axes in another order, direction and range, and its values in another unit"
     def __init__(self,
@@ -72,7 +72,7 @@ class Turned(Lazy):
         if (self.factor, self.offset) != (1, 0): values = values.astype('float64')*self.factor + self.offset
         return values.astype(self.dtype)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #c231d1e0
+# %% ../../nbs/40da_weather_lazy.ipynb #5c6a5f5d
 def _read(source, wanted): # Variable, {axis: (n,) integers} -> array
     "The outer product of these places, each axis read forwards and only once"
     covered = {d: _cover(p) for d, p in wanted.items()}
@@ -91,7 +91,7 @@ def _night_filled(values, globe): # (..., nlat, nlon), whether these are all lat
     missing = np.isnan(values)
     return np.where(missing & ~(globe & missing.all((-2, -1), keepdims=True)), 0, values).astype(values.dtype)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #52afcae5
+# %% ../../nbs/40da_weather_lazy.ipynb #24fed13f
 class Joined(Lazy):
     "Arrays behind one another along one axis"
     def __init__(self,
