@@ -128,7 +128,7 @@ def read_channels(
         parts |= _by_level(name, values.sel(level=levels).values if levels else values.values, levels)
     return np.stack([parts[c.variable, c.level] for c in wanted]).astype(np.float32, copy=False)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #e759290a
+# %% ../../nbs/40g_weather_statistics.ipynb #06f5f083
 def _by_level(name, values, levels): # text, (time, [level], latitude, longitude), list -> (name, level) -> values
     return {(name, p): values[:, k] for k, p in enumerate(levels)} if levels else {(name, None): values}
 
@@ -137,8 +137,11 @@ def all_channels(
 )->list: # of texts
     "Every channel of a data set that depends on time, in the order of its variables"
     moving = [n for n in ds.data_vars if VARIABLES[n].where != 'static']
-    return [str(channel(f'{n}:{int(p)}')) if VARIABLES[n].where == 'level' else n
-            for n in moving for p in (ds.level.values if VARIABLES[n].where == 'level' else [0])]
+    return [text for n in moving for text in _channels_of(ds[n])]
+
+def _channels_of(values): # DataArray -> texts, one for each level that is there
+    if 'level' not in values.dims: return [values.name]
+    return [f'{values.name}:{int(p)}' for p in values.level.values if p not in values.attrs.get('missing_levels', ())]
 
 def missing_channels(
     ds:xr.Dataset, # of the one form
@@ -489,7 +492,7 @@ def climatology_attributes(
     return dict(data_label=label_of(ds), climatology_years=years, climatology_first=first, climatology_last=last,
                 climatology_method=_TOLD[method])
 
-# %% ../../nbs/40g_weather_statistics.ipynb #3bfd454e
+# %% ../../nbs/40g_weather_statistics.ipynb #43e4413d
 def named_climatology(
     values,   # (hour, 366, channel, latitude, longitude)
     channels, # texts
@@ -497,14 +500,14 @@ def named_climatology(
     like:xr.Dataset, # units and coordinates
     attrs:dict, # of the data set
 )->xr.Dataset:
-    "Channels back to named variables with levels; NaN at a level that a variable has no channel of"
+    "Channels back to named variables; NaN at a level that a variable has no channel of (attribute `missing_levels`)"
     wanted = [channel(c) for c in channels]
     levels, out = sorted({c.level for c in wanted if c.level}), {}
     for k, c in enumerate(wanted):
         if c.variable not in out: out[c.variable] = _empty_climatology(c, values.shape, levels)
         if c.level: out[c.variable][1][:, :, levels.index(c.level)] = values[:, :, k]
         else: out[c.variable][1][:] = values[:, :, k]
-    return xr.Dataset({n: (dims, v, _units(n)) for n, (dims, v) in out.items()},
+    return xr.Dataset({n: (dims, v, _climatology_attrs(n, wanted)) for n, (dims, v) in out.items()},
                       _climatology_coords(hours, levels, like), attrs | {'channels': [str(c) for c in wanted]})
 
 def _empty_climatology(c, shape, levels): # Channel, (hour, 366, channel, lat, lon), list -> dimensions, array of NaN
@@ -518,11 +521,14 @@ def _climatology_coords(hours, levels, like): # (hour,), (level,), Dataset -> co
     return dict(hour=np.asarray(hours), dayofyear=np.arange(1, DAYS + 1), latitude=like.latitude.values,
                 longitude=like.longitude.values) | ({'level': levels} if levels else {})
 
-def _units(name): # of a variable -> attributes
-    v = VARIABLES[name]
-    return {'units': v.unit} | ({'accumulation_hours': v.hours} if v.hours else {})
+# %% ../../nbs/40g_weather_statistics.ipynb #4eee0308
+def _climatology_attrs(name, wanted): # of a variable, Channels -> attributes, with the levels at which it is NaN
+    v, levels = VARIABLES[name], sorted({c.level for c in wanted if c.level})
+    lost = [p for p in levels if v.where == 'level' and p not in [c.level for c in wanted if c.variable == name]]
+    attrs = {'units': v.unit} | ({'accumulation_hours': v.hours} if v.hours else {})
+    return attrs | ({'missing_levels': lost} if lost else {})
 
-# %% ../../nbs/40g_weather_statistics.ipynb #a2cf0fd4
+# %% ../../nbs/40g_weather_statistics.ipynb #75862487
 def climatology_at(
     climatology:xr.Dataset, # of this page
     times,                  # (time,) datetime64, valid times
@@ -544,7 +550,7 @@ def climatology_years(
         raise ValueError('this climatology does not say which years it was made of (attribute climatology_years)')
     return tuple(int(y) for y in np.atleast_1d(years))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #1e76c293
+# %% ../../nbs/40g_weather_statistics.ipynb #b19ab718
 _MEMORY = 2**27 # bytes that one task may hold in sums
 
 def write_climatology(
@@ -576,7 +582,7 @@ def write_climatology(
     map_blocks(smooth, tiles, scheduler, progress and f'{progress}: days')
     return _finish_climatology(new, out)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #4d161b64
+# %% ../../nbs/40g_weather_statistics.ipynb #4c831411
 def _tile_sizes(hours, channels, like, memory): # numbers, Dataset, bytes -> days of a sum, rings of a tile
     field = 8*hours*like.sizes['longitude']
     days = max(1, min(31, memory//(field*like.sizes['latitude']*channels)))
@@ -590,7 +596,7 @@ def _once(folder, kind, function, item): # Path, word, of one item, a number or 
     function(item)
     write_whole(mark, b'')
 
-# %% ../../nbs/40g_weather_statistics.ipynb #0ca2563a
+# %% ../../nbs/40g_weather_statistics.ipynb #27a79ee2
 def _start_climatology(new, channels, hours, like, sizes, attrs): # as above
     "Stores of sums and of the result, without values"
     import zarr
@@ -602,7 +608,7 @@ def _start_climatology(new, channels, hours, like, sizes, attrs): # as above
     for c in {c.variable: c for c in wanted}.values():
         level = (len(levels),) if c.level else ()
         shape, chunks = (len(hours), DAYS, *level, *field), (len(hours), sizes[0], *(1 for _ in level), *tile)
-        attributes = _units(c.variable) | {'_ARRAY_DIMENSIONS': list(_climatology_dims(c))}
+        attributes = _climatology_attrs(c.variable, wanted) | {'_ARRAY_DIMENSIONS': list(_climatology_dims(c))}
         _declare(new, c.variable, shape, chunks, 'float32', attributes)
     zarr.consolidate_metadata(new, zarr_format=2)
     shape = (len(hours), DAYS, len(channels), *field)
@@ -620,7 +626,7 @@ def _finish_climatology(new, out): # Path, Path -> Path
     shutil.rmtree(new/'.done')
     return new.rename(out)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #b484a8de
+# %% ../../nbs/40g_weather_statistics.ipynb #b83b8313
 def _write_sums(new, read, times, counted, hours, sizes, first): # as above, first day from 0
     "Sums over the training states of some days of the year"
     import zarr
