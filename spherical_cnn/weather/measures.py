@@ -9,9 +9,10 @@ from __future__ import annotations
 __all__ = ['CONVENTIONS', 'REGIONS', 'latitude_weights', 'Region', 'find_region', 'region_weights', 'pair_means', 'measures',
            'power_spectrum']
 
-# %% ../../nbs/45_measures.ipynb #d202755d
+# %% ../../nbs/45_measures.ipynb #cf7ae5f0
 import types
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -169,16 +170,20 @@ def _acc_weatherbench1(m): # dict of means over time -> array
     aa, bb = m['aa'] - 2*p*m['a'] + p**2, m['bb'] - 2*q*m['b'] + q**2
     with np.errstate(invalid='ignore', divide='ignore'): return np.where(aa > 1e-10*bb, ab/np.sqrt(aa*bb), np.nan)
 
-# %% ../../nbs/45_measures.ipynb #f07202be
+# %% ../../nbs/45_measures.ipynb #b37d89eb
 def power_spectrum(
     fields, # (..., nlat, nlon) real
     grid:Grid, # whose samples they are, whatever the first longitude
 )->np.ndarray: # (..., lmax_max + 1) float64, in the square of the unit of the fields
     "Mean square in each degree, Eq. (45.3), to the largest degree that the grid holds"
     import jax
-    from spherical_cnn.harmonics.transform import SpinTransform
     fields = np.asarray(fields, float)
     with jax.enable_x64(True): # the power at high degrees is some 1e-9 of that at degree 0
-        flat = fields.reshape(-1, grid.nlat, grid.nlon, 1, 1)
-        c = np.asarray(SpinTransform(grid, grid.lmax_max, (0,)).forward(flat))[..., 0, 0] # (b, ell, m)
+        c = np.asarray(_forward(grid)(fields.reshape(-1, grid.nlat, grid.nlon, 1, 1)))[..., 0, 0] # (b, ell, m)
     return (np.abs(c)**2).sum(-1).reshape(*fields.shape[:-2], -1)/(4*np.pi)
+
+@lru_cache(maxsize=4)
+def _forward(grid): # Grid -> the compiled transform
+    import jax
+    from spherical_cnn.harmonics.transform import SpinTransform
+    return jax.jit(SpinTransform(grid, grid.lmax_max, (0,)).forward)

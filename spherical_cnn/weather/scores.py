@@ -376,7 +376,7 @@ def plain_unit(
         (below if negative else above).append(name + power.lstrip('-').replace('1', ''))
     return '/'.join([' '.join(above) or '1', *below])
 
-# %% ../../nbs/45b_scores.ipynb #6684f897
+# %% ../../nbs/45b_scores.ipynb #87a57766
 def score_spectra(
     forecast,         # see `score`
     truth:xr.Dataset, # of the one form
@@ -397,8 +397,8 @@ def _block_spectra(block, channels, grid): # Block, list of Channel, Grid -> nam
     for k, c in enumerate(channels):
         for l, f, o, _ in lead_fields(block, c):
             f, o = f.astype(float), o.astype(float)
-            for name, fields in dict(forecast=f, truth=o, error=f - o).items():
-                sums[name][k, l] += power_spectrum(fields, grid).sum(0)
+            power = power_spectrum(np.stack([f, o, f - o]), grid).sum(1)
+            for name, one in zip(sums, power): sums[name][k, l] += one
     return sums
 
 # %% ../../nbs/45b_scores.ipynb #8268d867
@@ -434,11 +434,16 @@ def _named(sums, pairs, more): # name to (channel, lead, ...), Pairs, coordinate
     units = {'unit': ('channel', [plain_unit(c.unit) for c in pairs.channels])}
     return xr.Dataset(means, coords | units, {'data_label': pairs.labels[1], 'forecast_label': pairs.labels[0]})
 
-# %% ../../nbs/45b_scores.ipynb #9ca78cbf
+# %% ../../nbs/45b_scores.ipynb #79fb7e05
 def published_baselines()->list: # of dicts: protocol, method, quantity, lead, metric, value, unit, source
     "Published RMSE of physical models, climatology and persistence on ERA5 at 3 and 5 days"
     key = ('protocol', 'method', 'quantity', 'lead', 'metric')
     return read_rows(files('spherical_cnn')/'published'/'weather.csv', key)
+
+def _published_rows(): # -> list of dicts, each method with its data
+    def named(r): return r['method'] if r['protocol'] in r['method'] else f"{r['method']}, {r['protocol']}"
+    paper = [r | {'method': named(r)} for r in evaluation.published_scores(3)]
+    return [r | {'method': f"{r['method']} (ERA5)"} for r in published_baselines() + paper]
 
 def score_table(
     scores:dict,     # method -> rows of `score`
@@ -446,22 +451,20 @@ def score_table(
     leads=None,      # hours; None: those of the rows
     metric:str='rmse',
     region:str='global',
-    published:bool=True, # RMSE of WeatherBench 1 and of the paper's Table 3 above, each under the name of its data
+    published:bool=True, # published RMSE above, for the quantities and lead times that the rows have
 )->str: # Markdown
-    "One line for each method, a column for each quantity and lead time, under the label of the data"
+    "One line for each method with its data, a column for each quantity and lead time"
     def wanted(row):
         chosen = (quantities is None or row['quantity'] in quantities) and (leads is None or row['lead'] in leads)
         return chosen and row['metric'] == metric
-    ours = [row | {'method': method, 'protocol': f"{row['data']}, {region}", 'subset': 'all'}
+    title = {'protocol': f'{metric.upper()}, {region}', 'subset': 'all'}
+    ours = [row | title | {'method': f"{method} ({row['data']})"}
             for method, rows in scores.items() for row in rows if wanted(row) and row['region'] == region]
     if not ours: raise ValueError(f'no row of these quantities and leads has {metric!r} in the region {region!r}')
     columns = {(row['quantity'], row['lead']) for row in ours}
     known = _published_rows() if published and region == 'global' else []
-    return evaluation.score_table([r for r in known if wanted(r) and (r['quantity'], r['lead']) in columns], ours)
-
-def _published_rows(): # -> list of dicts
-    paper = [r | {'protocol': f"ERA5, {r['protocol']}"} for r in evaluation.published_scores(3)]
-    return published_baselines() + paper
+    known = [row | title for row in known if wanted(row) and (row['quantity'], row['lead']) in columns]
+    return evaluation.score_table(known, ours)
 
 # %% ../../nbs/45b_scores.ipynb #bc10846d
 def as_scores(
