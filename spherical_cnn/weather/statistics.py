@@ -53,7 +53,7 @@ class Moments:
         "(channel,) standard deviations over time and area"
         return np.sqrt(self.M/max(self.n, 1))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #8eb477af
+# %% ../../nbs/40g_weather_statistics.ipynb #69df3c86
 _PIECE = 2**17 # values of one channel that are looked at together
 
 def moments(
@@ -80,7 +80,7 @@ def _piece_moments(x, w): # (time, place), (place,) -> Moments of numbers
     y = x.astype(np.float64)
     low, high = y.min(), y.max()
     mu = np.einsum('tp,p->', y, w)/len(y)
-    y -= mu
+    with np.errstate(invalid='ignore'): y -= mu # what is not finite is told by `block_moments`
     np.square(y, out=y)
     return Moments(len(y), mu, np.einsum('tp,p->', y, w), low, high)
 
