@@ -465,7 +465,7 @@ def _deep_variable(name, values, findings, block_bytes): # -> dict with the extr
     if not seen.low[0] < np.inf: return {}
     return dict(low=seen.low[0], low_at=seen.low[1], high=seen.high[0], high_at=seen.high[1])
 
-# %% ../../nbs/40e_weather_check.ipynb #df45b460
+# %% ../../nbs/40e_weather_check.ipynb #3bfa7d55
 def check_files(
     source,             # path, folder, glob or URL of files or Zarr stores; a list of them; or an opened Dataset
     protocol:str=None,  # one of PROTOCOLS: what it lacks becomes findings of the report
@@ -479,17 +479,18 @@ def check_files(
     findings = _Findings()
     told = describe_layout(source, None, layout, times, accumulations, check_values=True)
     for p in told.problems: findings.append(Finding(p.where, p.what, p.mend))
-    ds = told.dataset
-    step = _look(source, ds, findings)
+    ds, paths = told.dataset, _paths(source)
+    step = _look(paths, ds, findings)
     extremes = _deep_findings(ds, findings) if deep and ds is not None else {}
     services = () if ds is None else tuple(_service(p, ds, step) for p in PROTOCOLS.values())
     for s in services:
         if s.name == protocol: findings += [*s.lacks, *s.remarks]
-    return _report(source, told, ds, step, findings, services, extremes)
+    size = int(source.nbytes) if isinstance(source, xr.Dataset) else sum(map(_bytes_at, paths))
+    return _report(source, told, size, step, findings, services, extremes)
 
-# %% ../../nbs/40e_weather_check.ipynb #324fb028
-def _look(source, ds, findings): # source, Dataset of the form or None, _Findings -> step of the times or None
-    for path in _paths(source):
+# %% ../../nbs/40e_weather_check.ipynb #7af47df3
+def _look(paths, ds, findings): # files and stores, Dataset of the form or None, _Findings -> step of the times or None
+    for path in paths:
         if path.is_dir(): _chunk_findings(path, findings) # a Zarr store
     if ds is None: return None
     step = None
@@ -501,7 +502,7 @@ def _look(source, ds, findings): # source, Dataset of the form or None, _Finding
     _sample_findings(ds, findings)
     return step
 
-# %% ../../nbs/40e_weather_check.ipynb #776c40e3
+# %% ../../nbs/40e_weather_check.ipynb #d87e9949
 def _paths(source): # any source -> local files and stores that were opened
     pieces = find_pieces(source, {}, None, Problems()) # what cannot be opened is told by describe_layout
     paths = (p.raw.encoding.get('source') for p in pieces if p.kind != 'memory')
@@ -515,14 +516,15 @@ def _sum_findings(ds, step, findings): # Dataset, step, _Findings: sums that do 
             what = f'sums over {hours} h at times {apart}: the rain of the hours between is in no field'
             findings.warn(name, what, 'fetch every hour; sums over six hours are made of them')
 
-def _report(source, told, ds, step, findings, services, extremes): # the parts of a Report
+def _report(source, told, size, step, findings, services, extremes): # the parts of a Report
+    ds = told.dataset
     path = source if isinstance(source, (str, os.PathLike)) else ', '.join(told.files[:3]) or 'data in memory'
     name = printable(os.path.basename(str(path).rstrip('/')) or path)
     grid, found = _known_grid(ds), tuple(dict.fromkeys(findings))
     layout = told.layout if told.files else 'unknown layout'
     variables = {n: _about(n, ds, told) for n in (told.found if ds is None else ds.data_vars)}
     return Report(
-        name, layout, 'unknown' if ds is None else label_of(ds), len(told.files), _bytes_of(source),
+        name, layout, 'unknown' if ds is None else label_of(ds), len(told.files), size,
         f'{_grid_words(grid)}, {360/grid.nlon:g} degrees' if grid else '', 360/grid.nlon if grid else None,
         variables, told.ignored, _about_times(ds, step),
         found, services, _differences(source, told.layout) if told.problems else (), extremes)
@@ -532,7 +534,7 @@ def _known_grid(ds): # Dataset or None -> Grid, or None if it is of no known kin
     try: return grid_of(ds.latitude, ds.longitude)[0]
     except ValueError: return None
 
-# %% ../../nbs/40e_weather_check.ipynb #8d3df87e
+# %% ../../nbs/40e_weather_check.ipynb #d99d1b48
 def _about(name, ds, told): # variable, Dataset or None, Description -> dict
     levels = []
     if ds is not None and 'level' in ds[name].dims:
@@ -543,9 +545,6 @@ def _about_times(ds, step): # Dataset or None, step -> dict
     if ds is None or 'time' not in ds.dims or not ds.sizes['time']: return {}
     return dict(count=ds.sizes['time'], first=_stamp(ds.time.values[0]), last=_stamp(ds.time.values[-1]),
                 step_hours=None if step is None else float(step/np.timedelta64(1, 'h')))
-
-def _bytes_of(source): # any source -> bytes on disk
-    return int(source.nbytes) if isinstance(source, xr.Dataset) else sum(map(_bytes_at, _paths(source)))
 
 def _bytes_at(path): # Path of a file or folder -> bytes
     if not path.is_dir(): return path.stat().st_size
