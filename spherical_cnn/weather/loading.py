@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Task', 'Augmentation', 'WeatherSource', 'initial_times', 'make_loader']
+__all__ = ['Task', 'normalised', 'in_units', 'constant_fields', 'Augmentation', 'WeatherSource', 'initial_times', 'make_loader']
 
-# %% ../../nbs/40h_weather_loading.ipynb #0294c5d0
+# %% ../../nbs/40h_weather_loading.ipynb #73e7b708
 import functools
 from dataclasses import dataclass
 
@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from .config import POSITION, TIME, Protocol, channel
-from .statistics import to_logarithm
+from .form import grid_of
+from .statistics import Statistics, from_logarithm, to_logarithm
 from .times import period_windows, position_features, time_features
 
 # %% ../../nbs/40h_weather_loading.ipynb #d193a1e5
@@ -51,7 +52,42 @@ class Task:
         "Hours from the initial time to every state that a sample needs, inputs first"
         return tuple(self.protocol.input_hours) + self.target_hours
 
-# %% ../../nbs/40h_weather_loading.ipynb #97b6a1ae
+# %% ../../nbs/40h_weather_loading.ipynb #3999037c
+def _scale(channels, statistics, logarithm): # -> mean, deviation, (channel,) float32 each, places of the logarithms
+    rows = [f'log({c})' if c in logarithm else c for c in channels]
+    mean, deviation = (statistics.column(n, rows).astype('float32') for n in ('mean', 'deviation'))
+    return mean, deviation, [k for k, c in enumerate(channels) if c in logarithm]
+
+def _normalise(x, scale): # (..., channel) float32, which is overwritten; of `_scale`
+    mean, deviation, logs = scale
+    if logs: x[..., logs] = to_logarithm(x[..., logs])
+    x -= mean
+    x *= 1/deviation
+    return x
+
+# %% ../../nbs/40h_weather_loading.ipynb #9ab5019f
+def normalised(
+    x,            # (..., channel) in the units of the channels
+    channels,     # texts
+    statistics:Statistics,
+    logarithm=(), # channels that enter as logarithms, of a protocol
+)->np.ndarray:    # (..., channel) float32
+    "Fields as a network sees them"
+    return _normalise(np.array(x, 'float32'), _scale(channels, statistics, logarithm))
+
+def in_units(
+    x,            # (..., channel), of a network
+    channels,     # texts
+    statistics:Statistics,
+    logarithm=(), # as above
+)->np.ndarray:    # (..., channel) float32, in the units of the channels
+    "The inverse of `normalised`"
+    mean, deviation, logs = _scale(channels, statistics, logarithm)
+    x = np.asarray(x, 'float32')*deviation + mean
+    if logs: x[..., logs] = from_logarithm(x[..., logs])
+    return x
+
+# %% ../../nbs/40h_weather_loading.ipynb #66bf4293
 class _States: # the channels that a task needs, normalised
     def __init__(self, prepared, p): # folder that is open, Protocol
         radiation = [n for n in p.features if n not in TIME]
@@ -60,22 +96,17 @@ class _States: # the channels that a task needs, normalised
         if lacking: raise ValueError(f"{p.name} needs channels that the prepared data lack: {', '.join(lacking)}")
         self.prepared, self.columns = prepared, _columns(prepared.channels, self.channels)
         self.inputs, self.targets = _columns(self.channels, p.inputs), _columns(self.channels, p.targets)
-        self.logs = [k for k, c in enumerate(self.channels) if c in p.logarithm]
-        rows = [f'log({c})' if c in p.logarithm else c for c in self.channels]
-        self.mean, self.deviation = (prepared.statistics.column(n, rows) for n in ('mean', 'deviation'))
+        self.scale = _scale(self.channels, prepared.statistics, p.logarithm)
 
     def read(self, places): # (n,) increasing places on the time axis -> (n, lat, lon, channel) float32
         first, last = int(places[0]), int(places[-1]) + 1
         fields = self.prepared.fields
         x = fields[first:last] if last - first == len(places) else fields.oindex[places]
-        x = x[..., self.columns]
-        if self.logs: x[..., self.logs] = to_logarithm(x[..., self.logs])
-        x -= self.mean.astype('float32')
-        x *= (1/self.deviation).astype('float32')
+        x = _normalise(x[..., self.columns], self.scale)
         if not np.isfinite(x.sum(dtype=float)): _refuse_values(self, x, places)
         return x
 
-# %% ../../nbs/40h_weather_loading.ipynb #1b470ec8
+# %% ../../nbs/40h_weather_loading.ipynb #cf98bb6c
 def _columns(channels, names): # texts, texts -> where the names are among the channels, a slice if they are neighbours
     k = [list(channels).index(str(channel(n))) for n in names]
     return slice(k[0], k[0] + len(k)) if k == list(range(k[0], k[0] + len(k))) else np.array(k)
@@ -85,7 +116,7 @@ def _refuse_values(states, x, places): # _States, what was read, places
     raise ValueError(f'{states.channels[c]} at {states.prepared.times[places[n]]}, latitude {lat[i]:g}, longitude '
                      f'{lon[j]:g}, is not a finite number')
 
-# %% ../../nbs/40h_weather_loading.ipynb #3633621f
+# %% ../../nbs/40h_weather_loading.ipynb #ba880963
 class _Memory: # every state that is needed, read once
     told, threads = 'in memory', 1
     def __init__(self, states, needed): # _States, (n,) increasing places
@@ -104,24 +135,28 @@ class _Chunks: # the states of a batch, read when they are asked for
         places, index = np.unique(rows, return_inverse=True)
         return self.states.read(places), index.reshape(rows.shape)
 
-# %% ../../nbs/40h_weather_loading.ipynb #4af26db1
-def _constant_fields(prepared, names, grid): # folder, texts, Grid
-    "(lat, lon, name) float32, and whether each is of matter"
-    lacking = [n for n in names if n not in POSITION and n not in prepared.constants]
-    if lacking: raise ValueError(f"the prepared data lack the constant fields {', '.join(lacking)}")
-    def field(name):
-        if name not in POSITION: return np.asarray(prepared.constants[name], float)
-        return position_features(prepared.latitude, prepared.longitude, (name,))[..., 0].astype(float)
-    def normalised(x):
-        if np.abs(x).max() <= 1.001: return x
-        w = grid.weights[:, None]/(4*np.pi)
-        mean = (w*x).sum()
-        return (x - mean)/np.sqrt((w*(x - mean)**2).sum())
-    fields = [normalised(field(n)) for n in names]
-    stacked = np.stack(fields, -1) if fields else np.zeros((grid.nlat, grid.nlon, 0))
-    return stacked.astype('float32'), np.array([n not in POSITION for n in names], bool)
+# %% ../../nbs/40h_weather_loading.ipynb #6100f0d2
+def constant_fields(
+    names,     # texts, the constants of a protocol
+    constants, # name -> (lat, lon): fields of matter, in their units
+    latitude,  # (lat,) degrees
+    longitude, # (lon,) degrees
+)->np.ndarray: # (lat, lon, name) float32
+    "Constant fields as a network sees them; ValueError lists those that are not there"
+    lacking = [n for n in names if n not in POSITION and n not in constants]
+    if lacking: raise ValueError(f"the data lack the constant fields {', '.join(lacking)}")
+    grid, _ = grid_of(latitude, longitude)
+    place = dict(zip(POSITION, np.moveaxis(position_features(latitude, longitude), -1, 0)))
+    fields = [_standard(np.asarray((place if n in POSITION else constants)[n], float), grid) for n in names]
+    return np.stack(fields, -1).astype('float32') if fields else np.zeros((grid.nlat, grid.nlon, 0), 'float32')
 
-# %% ../../nbs/40h_weather_loading.ipynb #609cdf52
+def _standard(x, grid): # (lat, lon), Grid -> the same, with mean 0 and deviation 1 over the area if it goes beyond 1
+    if np.abs(x).max() <= 1.001: return x
+    w = grid.weights[:, None]/(4*np.pi)
+    mean = (w*x).sum()
+    return (x - mean)/np.sqrt((w*(x - mean)**2).sum())
+
+# %% ../../nbs/40h_weather_loading.ipynb #47005dc9
 @dataclass(frozen=True)
 class Augmentation:
     "Motions of the Earth that are drawn for each training sample"
@@ -142,7 +177,7 @@ _ODD = ('v_component_of_wind', '10m_v_component_of_wind', 'vorticity', 'potentia
 
 def _mirror(states): # _States -> (channel,) sign, (channel,) offset of `_moved`
     odd = np.array([channel(c).variable in _ODD for c in states.channels])
-    offset = np.where(odd, -2*states.mean/states.deviation, 0)
+    offset = np.where(odd, -2*states.scale[0]/states.scale[1], 0)
     return np.where(odd, -1, 1).astype('float32'), offset.astype('float32')
 
 def _moved(x, move, sign, offset): # (..., lat, lon, channel), (2,), (channel,), (channel,)
@@ -151,12 +186,12 @@ def _moved(x, move, sign, offset): # (..., lat, lon, channel), (2,), (channel,),
     if east: x = np.roll(x, east, axis=-2)
     return x[..., ::-1, :, :]*sign + offset if mirrored else x
 
-# %% ../../nbs/40h_weather_loading.ipynb #a3048e8b
+# %% ../../nbs/40h_weather_loading.ipynb #190a87bb
 class WeatherSource:
     "Samples of one period of prepared data; what they hold stands above"
     def __init__(
         self,
-        prepared,      # of `open_prepared`
+        prepared,      # `Prepared`, of `open_prepared`
         task:Task,
         period:str,    # 'train' | 'validation' | 'test'
         augmentation:Augmentation=Augmentation(), # for training
@@ -171,7 +206,9 @@ class WeatherSource:
         self.initial = prepared.times[self.rows[:, 0]] - np.timedelta64(round(60*task.offsets[0]), 'm')
         self.states = _States(prepared, task.protocol)
         self.mirror, self.grid = _mirror(self.states), prepared.grid
-        self.constants, self.matter = _constant_fields(prepared, task.protocol.constants, self.grid)
+        names = task.protocol.constants
+        self.constants = constant_fields(names, prepared.constants, prepared.latitude, prepared.longitude)
+        self.matter = np.array([n not in POSITION for n in names], bool) # moves with the weather
         self.bytes, self.storage = _storage(self.states, np.unique(self.rows), in_memory, memory_limit)
 
     def __len__(self): return len(self.rows)
@@ -182,7 +219,7 @@ class WeatherSource:
         "A batch of windows by their numbers"
         return _make_batch(self, np.asarray(numbers), moves)
 
-# %% ../../nbs/40h_weather_loading.ipynb #14e355e7
+# %% ../../nbs/40h_weather_loading.ipynb #026609e2
 def _storage(states, needed, in_memory, limit): # _States, (n,) places, see above, bytes -> bytes, _Memory or _Chunks
     if in_memory not in (True, False, 'auto'): raise ValueError(f"in_memory: True, False or 'auto', got {in_memory!r}")
     size = 4*len(needed)*int(np.prod(states.prepared.fields.shape[1:3]))*len(states.channels)
@@ -190,10 +227,10 @@ def _storage(states, needed, in_memory, limit): # _States, (n,) places, see abov
     return size, _Memory(states, needed) if memory else _Chunks(states)
 
 def _in_words(source): # WeatherSource -> text
-    return (f'{len(source):,} samples of {source.prepared.label}, {source.period}, {source.task.protocol.name}: '
+    return (f'{len(source):,} samples of {source.prepared.data_label}, {source.period}, {source.task.protocol.name}: '
             f'{source.bytes/1e9:.2g} GB, {source.storage.told}')
 
-# %% ../../nbs/40h_weather_loading.ipynb #07ba0556
+# %% ../../nbs/40h_weather_loading.ipynb #30f7d996
 def _check_prepared(prepared, p, digest): # folder, Protocol, text or None
     "ValueError if the statistics are those of other data than a run was trained with, or fields are of another kind"
     if digest is not None and prepared.digest != digest:
@@ -209,7 +246,7 @@ def initial_times(
     "The initial times of the samples of a batch"
     return np.asarray(batch['time']).astype('int64').astype('datetime64[m]').astype('datetime64[ns]')
 
-# %% ../../nbs/40h_weather_loading.ipynb #ba36b4c3
+# %% ../../nbs/40h_weather_loading.ipynb #d9f6c50a
 def _make_batch(source, numbers, moves): # WeatherSource, (sample,), (sample, 2) or None -> dict of arrays
     p, (values, index) = source.task.protocol, source.storage.get(source.rows[numbers])
     moves = np.zeros((len(numbers), 2), int) if moves is None else moves
@@ -233,7 +270,7 @@ def _fill_inputs(source, out, values, places, move): # WeatherSource, one sample
     constants[...] = source.constants
     if move.any(): constants[..., source.matter] = _moved(constants[..., source.matter], move, 1, 0)
 
-# %% ../../nbs/40h_weather_loading.ipynb #b5f829c9
+# %% ../../nbs/40h_weather_loading.ipynb #bf80a87c
 def _targets(source, values, places, move): # as above -> (lat, lon, channel) or (step, lat, lon, channel)
     p, columns = source.task.protocol, source.states.targets
     states = [_moved(values[k][..., columns], move, *(m[columns] for m in source.mirror))
@@ -256,7 +293,7 @@ def _features(source, initial, values, index, moves): # as above -> (sample, ste
                 out[k, ..., f:f + 1] = _moved(values[index[k, begins]][..., column], move, 1, 0)
     return out
 
-# %% ../../nbs/40h_weather_loading.ipynb #9e52eff5
+# %% ../../nbs/40h_weather_loading.ipynb #1efa0f9d
 def make_loader(
     source:WeatherSource,
     batch:int,          # samples, of all processes together
@@ -285,7 +322,7 @@ def _read_batch(source, part, together, first, rng): # WeatherSource, slice, num
     moves = source.augmentation.draw(rng, len(numbers), source.grid.nlon)
     return source.batch(numbers[part], moves[part])
 
-# %% ../../nbs/40h_weather_loading.ipynb #cb4c1576
+# %% ../../nbs/40h_weather_loading.ipynb #be1fe0d5
 def _check_batch(source, batch, processes, last, together): # see `make_loader`
     if batch < 1 or batch % processes:
         raise ValueError(f'a batch of {batch} cannot be cut into {processes} equal parts for the processes')

@@ -194,7 +194,7 @@ def _check_overlap(periods): # ValueError names every pair that shares a day
             for x, start, end in spans[a] for y, begin, stop in spans[b] if start < stop and begin < end]
     if both: raise ValueError(f"periods overlap: {'; '.join(both)}")
 
-# %% ../../nbs/40f_weather_times.ipynb #21640422
+# %% ../../nbs/40f_weather_times.ipynb #3e502ba9
 def periods_of(
     protocol:Protocol,
 )->Periods:
@@ -204,18 +204,19 @@ def periods_of(
 def check_periods(
     periods:Periods,
     times, # (time,) datetime64, of the data
+    names=_NAMES, # of the periods that are looked at
 )->None:
     "ValueError if a year or a span has no time in the data: all of them, and the years that are there"
     t = _as_times(times)
     def empty(entry):
         start, end = _span(entry)
         return not ((start <= t) & (t < end)).any()
-    lacking = [f'{name} {entry}' for name in _NAMES for entry in getattr(periods, name) if empty(entry)]
+    lacking = [f'{name} {entry}' for name in names for entry in getattr(periods, name) if empty(entry)]
     there = np.unique(t.astype('datetime64[Y]').astype(int)) + 1970
     if not lacking: return
     raise ValueError(f"not in the data: {', '.join(lacking)}; the data have the years {', '.join(map(str, there))}")
 
-# %% ../../nbs/40f_weather_times.ipynb #e78071ee
+# %% ../../nbs/40f_weather_times.ipynb #4b1717aa
 def period_windows(
     periods:Periods,
     name:str,        # 'train' | 'validation' | 'test'
@@ -224,11 +225,11 @@ def period_windows(
     inputs_from_before:bool=False, # WeatherBench's convention: times before the initial one need not lie in the period
     drop_first_hours:float=0.,     # at the beginning of the record, which no window uses
 )->np.ndarray:       # (window, offset) places in `times`
-    "The windows of a period; ValueError if it has none, or if a period is not in the data"
+    "The windows of a period; ValueError if it has none, or if one of its years is not in the data"
     if inputs_from_before and name == 'train':
         raise ValueError('inputs_from_before: training takes no inputs of another period')
     t, offsets = _as_times(times), np.asarray(offsets_hours, float)
-    check_periods(periods, t)
+    check_periods(periods, t, (name,))
     found = windows(t, offsets)
     counted = np.ones(len(offsets), bool) if not inputs_from_before else offsets >= 0
     early = t[found] < t.min() + np.rint(drop_first_hours*_HOUR).astype('timedelta64[ns]')
@@ -239,7 +240,7 @@ def period_windows(
                          f'{len(found)} windows lie elsewhere or across its edges')
     return found[inside]
 
-# %% ../../nbs/40f_weather_times.ipynb #53a5a7be
+# %% ../../nbs/40f_weather_times.ipynb #fe635c41
 def daily_means(
     ds:xr.Dataset, # of the one form; its step must divide a day
 )->xr.Dataset:     # times are 00 UTC of each day; static fields stay
@@ -260,7 +261,10 @@ def daily_means(
     return whole.assign_attrs(ds.attrs | {'days_dropped': told})
 
 def _means(values, rows, days): # DataArray, (day, time) places, times -> DataArray at the days
-    means = values.isel(time=rows.ravel()).coarsen(time=rows.shape[1]).reduce(np.mean, keep_attrs=True)
+    k = rows.ravel()
+    whole = len(k) and k[-1] - k[0] == len(k) - 1 # a slice keeps the blocks of Dask as they are
+    used = values.isel(time=slice(k[0], k[-1] + 1) if whole else k)
+    means = used.coarsen(time=rows.shape[1]).reduce(np.mean, keep_attrs=True)
     return means.assign_coords(time=days)
 
 def _dropped_days(t, kept): # times, days -> text
