@@ -131,7 +131,7 @@ def made_up_fields(
     used = {d for f in fields.values() for d in f.dims}
     return xr.Dataset(fields, {d: v for d, v in coords.items() if d in used}, {'data_label': 'made up'})
 
-# %% ../../nbs/40b_weather_form.ipynb #585c2ecb
+# %% ../../nbs/40b_weather_form.ipynb #11a56c99
 def _made_up(v, coords, rng): # Variable, arrays by dimension, Generator -> DataArray
     dims = dict(level=('time', 'level'), surface=('time',), static=())[v.where] + ('latitude', 'longitude')
     hours = (coords['time'] - np.datetime64('2001-01-01', 'ns'))/np.timedelta64(1, 'h')
@@ -142,7 +142,7 @@ def _made_up(v, coords, rng): # Variable, arrays by dimension, Generator -> Data
     wave = np.cos(lat)**2*sum(np.cos(m*(lon - 2*np.pi*t/(24*period)) + phase + p/200)/m
                               for m, period, phase in zip((1, 2, 3, 5), rng.uniform(20, 60, 4), rng.uniform(0, 6, 4)))
     values = _middle(v, p) + _size(v)*(np.cos(2*lat) + wave)
-    if -1 < v.low <= 0: values = np.maximum(values, 0) # amounts
+    if -1 < v.low <= 0: values = np.clip(values, 0, 1 if v.unit == '(0 - 1)' else v.high) # amounts, parts of 1
     attrs = {'units': v.unit} | ({'accumulation_hours': v.hours} if v.hours else {})
     shape = [len(coords[d]) for d in dims]
     return xr.DataArray(np.broadcast_to(values, shape).astype('float32'), dims=dims, attrs=attrs)
