@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Description', 'describe_layout', 'open_weather', 'load_checked', 'Problem', 'missing_chunks']
 
-# %% ../../nbs/40dd_weather_data.ipynb #40a983a7
+# %% ../../nbs/40dd_weather_data.ipynb #0f3a53b7
 import os
 import re
 from dataclasses import dataclass, replace
@@ -25,8 +25,6 @@ from .layouts import LAYOUTS
 from .lazy import Absent, Joined, Summed, Taken, lazy_variable
 from .meaning import conversion, read_piece
 
-from .files import open_file as _opened, paths_of as _places # TODO
-from .meaning import variable_of as _variable_of # TODO
 
 _all_ = ['Problem', 'missing_chunks'] # of page 40db, which are found here as well
 
@@ -47,8 +45,9 @@ def _common(several): # dicts -> what is equal in all of them
 
 def _equal(x, y): return type(x) is type(y) and bool(np.array_equal(x, y))
 
-# %% ../../nbs/40dd_weather_data.ipynb #aba2f3fd
-_WHAT_TO_DO = {'time': 'say which times are wanted: times=slice(first, last)', 'prediction_timedelta': 'open them one after the other'}
+# %% ../../nbs/40dd_weather_data.ipynb #7c38c0a2
+_WHAT_TO_DO = {'time': 'say which times are wanted: times=slice(first, last)',
+               'prediction_timedelta': 'open them one after the other'}
 
 def _same_axis(parts, axis, problems): # Parts -> whether all that have this axis have the same values
     having = [p for p in parts if axis in p.dims]
@@ -62,6 +61,7 @@ def _same_axis(parts, axis, problems): # Parts -> whether all that have this axi
         return False
     return True
 
+# %% ../../nbs/40dd_weather_data.ipynb #3ace1a21
 def _by_time(parts, problems): # Parts of one variable on the same levels -> Part, or None after a problem
     if 'time' not in parts[0].dims: return _one_of(parts, problems)
     parts = sorted(parts, key=_first_time)
@@ -74,20 +74,21 @@ def _by_time(parts, problems): # Parts of one variable on the same levels -> Par
 def _first_time(part): return part.values['time'][0]
 
 def _one_of(parts, problems): # Parts of a field that never changes -> the first, if all are equal
-    fields = [p.array.block(tuple(map(np.arange, p.array.shape))) for p in parts[:1 if len(parts) == 1 else None]]
+    if len(parts) == 1: return parts[0]
+    fields = [p.array.block(tuple(map(np.arange, p.array.shape))) for p in parts]
     for p, field in zip(parts, fields):
         if not np.array_equal(field, fields[0], equal_nan=True):
             return problems.tell(f'{parts[0].where} and {p.where}', f'{p.name} differs', 'give one of the two')
     return parts[0]
 
-# %% ../../nbs/40dd_weather_data.ipynb #3dd15e7f
+# %% ../../nbs/40dd_weather_data.ipynb #2edc74a3
 def _by_level(parts, problems): # Parts of one variable on different levels -> Part, or None after a problem
     if len(parts) == 1: return parts[0]
     levels = np.concatenate([p.values['level'] for p in parts])
     twice = sorted({int(p) for p in levels if (levels == p).sum() > 1})
     if twice:
-        return problems.tell(' and '.join(dict.fromkeys(p.where for p in parts)),
-                             f"{parts[0].name} is there twice at {', '.join(map(str, twice))} hPa", 'give the files of one')
+        what = f"{parts[0].name} is there twice at {', '.join(map(str, twice))} hPa"
+        return problems.tell(' and '.join(dict.fromkeys(p.where for p in parts)), what, 'give the files of one')
     if not _same_axis(parts, 'time', problems): return None
     return _taken(_joined(parts, 'level'), 'level', np.argsort(levels))
 
@@ -98,7 +99,7 @@ def _one_variable(parts, problems): # Parts of one variable -> Part, or None aft
     joined = [_by_time(group, problems) for group in groups.values()]
     return None if None in joined else _by_level(joined, problems)
 
-# %% ../../nbs/40dd_weather_data.ipynb #34c4e066
+# %% ../../nbs/40dd_weather_data.ipynb #071fcb52
 def _cut(part, times): # Part, slice of texts or times -> Part within them, both ends included; None if nothing is left
     if 'time' not in part.dims: return part
     index = pd.Index(part.values['time'])
@@ -109,16 +110,20 @@ def _bound(label, index, end): # '2017', '2017-03-01T06', a time or None -> the 
     if label is None: return index.min() if end == 'start_time' else index.max()
     return getattr(pd.Period(label), end) if isinstance(label, str) else pd.Timestamp(label)
 
-def _within(parts, spans, problems): # Parts, slices -> Parts within all of them
-    kept = parts
-    for span in spans: kept = [q for q in (_cut(p, span) for p in kept) if q is not None]
-    moving = [p for p in parts if 'time' in p.dims]
+def _within(pairs, problems): # [(Part, slices)] -> the Parts that are left, each within all of its slices
+    kept = []
+    for part, spans in pairs:
+        for span in spans: part = part and _cut(part, span)
+        if part: kept.append(part)
+    moving = [(p, spans) for p, spans in pairs if 'time' in p.dims]
     if moving and not any('time' in p.dims for p in kept):
-        first, last = min(map(_first_time, moving)), max(p.values['time'][-1] for p in moving)
-        problems.tell('times', f'nothing from {spans[0].start} to {spans[0].stop}', f'there is {in_words(first)} to {in_words(last)}')
+        first, last = min(_first_time(p) for p, _ in moving), max(p.values['time'][-1] for p, _ in moving)
+        asked = moving[0][1][0]
+        problems.tell('times', f'nothing from {asked.start} to {asked.stop}',
+                      f'there is {in_words(first)} to {in_words(last)}')
     return kept
 
-# %% ../../nbs/40dd_weather_data.ipynb #9b811dfb
+# %% ../../nbs/40dd_weather_data.ipynb #d4c0883e
 _WHERE_ELSE = dict.fromkeys(('geopotential_at_surface', 'land_sea_mask'),
                             'WeatherBench 1 has it in constants/, the Climate Data Store among single levels') | {
                             'total_precipitation_6hr': 'hourly total_precipitation serves as well'}
@@ -133,8 +138,9 @@ def _chosen(variables, channels, unknown, problems): # {name: Part}, Channels, n
             problems.tell(name, 'it is missing', _WHERE_ELSE.get(name, others))
             continue
         found[name] = variables[name]
-        lost = sorted(set(levels) - set(found[name].values.get('level', ())))
-        if lost: problems.tell(name, f"{', '.join(map(str, lost))} hPa missing", f"there is {found[name].values['level'].tolist()}")
+        there = found[name].values.get('level', np.array([], int)).tolist()
+        lost = sorted(set(levels) - set(there))
+        if lost: problems.tell(name, f"{', '.join(map(str, lost))} hPa missing", f'there is {there}')
     return found
 
 def _on_levels(part, levels): # Part, (n,) hPa -> Part on these levels, NaN where it has none
@@ -146,7 +152,7 @@ def _on_levels(part, levels): # Part, (n,) hPa -> Part on these levels, NaN wher
         part = replace(_joined([part, absent], 'level'), attrs=part.attrs | {'missing_levels': lost})
     return _taken(part, 'level', [list(part.values['level']).index(p) for p in levels])
 
-# %% ../../nbs/40dd_weather_data.ipynb #9c3beca9
+# %% ../../nbs/40dd_weather_data.ipynb #02ce3400
 def _dataset(variables, problems): # {name: Part} -> Dataset, nothing of it read; None after a problem
     parts = list(variables.values())
     axes = ('latitude', 'longitude', 'prediction_timedelta', 'time')
@@ -156,7 +162,7 @@ def _dataset(variables, problems): # {name: Part} -> Dataset, nothing of it read
     coords = {a: p.values[a] for a in DIMENSIONS for p in parts if a in p.dims}
     return xr.Dataset({p.name: lazy_variable(p.array, p.dims, p.attrs) for p in parts}, coords)
 
-# %% ../../nbs/40dd_weather_data.ipynb #f0abbbaf
+# %% ../../nbs/40dd_weather_data.ipynb #b2319f3d
 def _six_hour_rain(variables, problems): # {name: Part} -> with rain of six hours, on the times that have all of it
     rain, v = variables['total_precipitation'], VARIABLES['total_precipitation_6hr']
     times = rain.values['time']
@@ -164,7 +170,8 @@ def _six_hour_rain(variables, problems): # {name: Part} -> with rain of six hour
     places = np.searchsorted(times, wanted)
     whole = (times[places] == wanted).all(1)
     if not whole.any():
-        problems.tell(rain.where, "one hour's rain, at times that are further apart, does not give that of six", 'get every hour')
+        what = "one hour's rain, at times that are further apart, does not give that of six"
+        problems.tell(rain.where, what, 'get every hour')
         return variables
     attrs = rain.attrs | {'accumulation_hours': v.hours, 'derived': 'sum of six hourly values'}
     values = rain.values | {'time': times[whole]}
@@ -177,34 +184,38 @@ def _at_common_times(variables): # {name: Part} -> on the times that all of them
     return {n: _taken(p, 'time', np.searchsorted(p.values['time'], common)) if 'time' in p.dims else p
             for n, p in variables.items()}
 
-# %% ../../nbs/40dd_weather_data.ipynb #3afd727d
+# %% ../../nbs/40dd_weather_data.ipynb #d420d518
+_DAMAGED = 'a chunk is damaged, or the file was cut short'
+
 def _check_values(ds, problems): # Dataset, of which one time of each variable is read
     for name, field in ds.data_vars.items():
         one = field.isel({d: field.sizes[d]//2 for d in ('time', 'prediction_timedelta') if d in field.dims})
         if 'level' in one.dims: one = one.isel(level=~np.isin(one.level, field.attrs.get('missing_levels', [])))
         try: values = one.values
         except Exception as e: # of any decoder
-            problems.tell(name, f'its values cannot be read ({type(e).__name__}: {e})', 'a chunk is damaged, or the file was cut short')
+            problems.tell(name, f'its values cannot be read ({type(e).__name__}: {e})', _DAMAGED)
             continue
         told = _odd_values(VARIABLES[name], values, one.level.values if 'level' in one.dims else None)
         if told: problems.tell(name, *told)
 
 def _odd_values(v, values, levels): # Variable, one time, hPa or None -> what is wrong and its mend, or None
-    if np.isnan(values).all(): return 'every value of its middle time is NaN', 'chunks are missing, or the time is not filled'
+    if np.isnan(values).all(): return 'every value of its middle time is NaN', 'chunks are missing or were never filled'
     low, high = np.nanmin(values), np.nanmax(values)
     if v.name == 'geopotential': return _odd_geopotential(values, levels)
     if v.low <= low and high <= v.high: return None
-    return f'values from {low:.4g} to {high:.4g}, between {v.low:g} and {v.high:g} {v.unit} are possible', _likely(v, low, high)
+    return (f'values from {low:.4g} to {high:.4g}, between {v.low:g} and {v.high:g} {v.unit} are possible',
+            _likely(v, low, high))
 
-# %% ../../nbs/40dd_weather_data.ipynb #4fb19d6b
+# %% ../../nbs/40dd_weather_data.ipynb #c270a724
 def _odd_geopotential(values, levels): # (level, nlat, nlon), hPa -> what is wrong and its mend, or None
     expected = GRAVITY*44331*(1 - (levels/1013.25)**.1903) # m2/s2
     mean = np.nanmean(values, (-2, -1))
     wrong = [k for k in np.flatnonzero(levels <= 850) if not .5 < mean[k]/expected[k] < 1.5]
     if not wrong: return None
     k = wrong[0]
-    height = 'this looks like a height: give it the attribute units = "m"' if .7 < GRAVITY*mean[k]/expected[k] < 1.3 else ''
-    return f'mean {mean[k]:.4g} at {levels[k]} hPa, about {expected[k]:.4g} m2/s2 is expected', height
+    height = .7 < GRAVITY*mean[k]/expected[k] < 1.3
+    return (f'mean {mean[k]:.4g} at {levels[k]} hPa, about {expected[k]:.4g} m2/s2 is expected',
+            'this looks like a height: give it the attribute units = "m"' if height else '')
 
 def _likely(v, low, high): # Variable, smallest and largest value -> the likely mistake
     for unit in ('degC', 'mm', 'g/kg', 'hPa', '%'):
@@ -214,7 +225,7 @@ def _likely(v, low, high): # Variable, smallest and largest value -> the likely 
             return f'this looks like {unit}: give it the attribute units = "{unit}"'
     return f'this looks like a sum over more than {v.hours} hours' if v.hours else 'perhaps it is another variable'
 
-# %% ../../nbs/40dd_weather_data.ipynb #639135f8
+# %% ../../nbs/40dd_weather_data.ipynb #db38da78
 @dataclass(frozen=True)
 class Description:
     "What a source is, with everything that is wrong about it"
@@ -225,7 +236,7 @@ class Description:
     problems: tuple # of Problem
     dataset: object # xr.Dataset of the form, nothing of it read; None if there is none
 
-# %% ../../nbs/40dd_weather_data.ipynb #66e71593
+# %% ../../nbs/40dd_weather_data.ipynb #7ffca18a
 def _layout_of(pieces): # Pieces -> name of the layout
     kinds, raws = {p.kind for p in pieces}, [p.raw for p in pieces]
     names = {str(n) for raw in raws for n in raw.variables}
@@ -242,7 +253,7 @@ def _opened_from(pieces, layout): # -> a few words, for the attribute of this na
     names = list(dict.fromkeys(p.name for p in pieces))
     return f"{layout}: {', '.join(names[:3])}" + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
-# %% ../../nbs/40dd_weather_data.ipynb #8828522b
+# %% ../../nbs/40dd_weather_data.ipynb #c5ac2160
 def _wanted(channels): # Channels or None -> {variable: levels}; empty for all
     wanted = {}
     for c in channels or (): wanted.setdefault(c.variable, []).extend([c.level] if c.level else [])
@@ -256,11 +267,11 @@ def _said(accumulations): # {any name: hours} or None -> {name in the files or o
     return said
 
 def _spans(raw, times): # Dataset of a file, slice or None -> slices of times that hold data and are wanted
-    attrs = raw.attrs
-    filled = slice(str(attrs['valid_time_start']), str(attrs.get('valid_time_stop', '2262'))) if 'valid_time_start' in attrs else None
-    return [s for s in (times, filled) if s is not None]
+    wanted = [] if times is None else [times]
+    if 'valid_time_start' not in raw.attrs: return wanted
+    return [*wanted, slice(str(raw.valid_time_start), str(raw.attrs.get('valid_time_stop', '2261')))]
 
-# %% ../../nbs/40dd_weather_data.ipynb #552b7a47
+# %% ../../nbs/40dd_weather_data.ipynb #2242a882
 def describe_layout(
     source,             # this and the rest as for open_weather
     channels=None,
@@ -288,11 +299,10 @@ def describe_layout(
     files = tuple(p.name for p in pieces)
     return Description(told, files, found, tuple(dict.fromkeys(unknown)), tuple(dict.fromkeys(problems)), ds)
 
-# %% ../../nbs/40dd_weather_data.ipynb #578b2e43
-def _assembled(parts, channels, unknown, problems): # [(Part, spans)], Channels or None, names -> Dataset of the form, or None
-    spans = max((s for _, s in parts), key=len, default=[])
+# %% ../../nbs/40dd_weather_data.ipynb #2c2c86bf
+def _assembled(parts, channels, unknown, problems): # [(Part, spans)], Channels or None, names -> Dataset or None
     groups = {}
-    for p in _within([p for p, _ in parts], spans, problems): groups.setdefault(p.name, []).append(p)
+    for p in _within(parts, problems): groups.setdefault(p.name, []).append(p)
     joined = {n: _one_variable(g, problems) for n, g in groups.items()}
     variables = {n: p for n, p in joined.items() if p is not None}
     problems.refused |= set(joined) - set(variables)
@@ -311,7 +321,7 @@ def _attributes(pieces, layout, label): # -> attributes of the data set: what al
     attrs['data_label'] = label or attrs.get('data_label') or f'{pieces[0].name} ({layout})'
     return attrs | {'opened_from': _opened_from(pieces, layout)}
 
-# %% ../../nbs/40dd_weather_data.ipynb #91acad0a
+# %% ../../nbs/40dd_weather_data.ipynb #1afe06ec
 def open_weather(
     source,             # path, folder, pattern or URL of netCDF, GRIB or Zarr; a list of them; or opened xr.Datasets
     channels=None,      # texts as 'geopotential:500' or 'z500'; None for everything that is known
@@ -323,15 +333,17 @@ def open_weather(
     check_values:bool=True, # read one time of each variable, to see units that cannot be
 )->xr.Dataset: # of the form of page 40b, read when values are asked for
     "Weather data of any layout in the one form; ValueError lists every problem with its mend"
-    if layout not in (None, *LAYOUTS): raise ValueError(f"unknown layout {layout!r}, expected one of {', '.join(LAYOUTS)}")
+    if layout not in (None, *LAYOUTS):
+        raise ValueError(f"unknown layout {layout!r}, expected one of {', '.join(LAYOUTS)}")
     told = describe_layout(source, channels, layout, times, accumulations, label, check_values)
-    title = str(source) if isinstance(source, (str, os.PathLike)) else ', '.join(dict.fromkeys(told.files[:3])) or 'this source'
+    path = isinstance(source, (str, os.PathLike))
+    title = printable(source if path else ', '.join(dict.fromkeys(told.files[:3])) or 'this source')
     Problems(told.problems).stop(title)
-    if told.dataset is None: raise ValueError(f"{printable(title)}: none of {', '.join(told.ignored[:12])} is a known variable")
+    if told.dataset is None: raise ValueError(f"{title}: none of {', '.join(told.ignored[:12])} is a known variable")
     check_form(told.dataset, title)
     return told.dataset if chunks is None else told.dataset.chunk(chunks)
 
-# %% ../../nbs/40dd_weather_data.ipynb #0298a041
+# %% ../../nbs/40dd_weather_data.ipynb #8f5f88e0
 def load_checked(
     ds:xr.Dataset,    # of the form, such as a block of times
     where:str='',     # of the data, for messages
@@ -341,17 +353,17 @@ def load_checked(
     for name, field in ds.data_vars.items():
         try: fields[name] = field.variable.copy(deep=False).load()
         except Exception as e: # of any decoder
-            problems.tell(f'{name}{_span_of(field)}', f'values cannot be read ({type(e).__name__}: {e})',
-                          'a chunk is damaged, or the file was cut short')
+            problems.tell(f'{name}{_span_of(field)}', f'values cannot be read ({type(e).__name__}: {e})', _DAMAGED)
             continue
         told = _not_finite(field, fields[name].values)
         if told: problems.tell(name, *told)
     problems.stop(where or label_of(ds))
     return ds.assign(fields)
 
-# %% ../../nbs/40dd_weather_data.ipynb #a6de73fb
+# %% ../../nbs/40dd_weather_data.ipynb #4cd43b83
 def _span_of(field): # DataArray -> ' from .. to ..'
-    return f' from {in_words(field.time.values[0])} to {in_words(field.time.values[-1])}' if 'time' in field.dims else ''
+    if 'time' not in field.dims: return ''
+    return f' from {in_words(field.time.values[0])} to {in_words(field.time.values[-1])}'
 
 def _not_finite(field, values): # DataArray, its values -> what is wrong and its mend, or None
     wrong = np.isinf(values) if field.name == 'sea_surface_temperature' else ~np.isfinite(values)

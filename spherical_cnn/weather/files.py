@@ -216,7 +216,7 @@ def _first_line(error, path): # exception, path -> its message without the folde
     text = str(error).replace(os.path.abspath(path), _last(path)).strip().split('\n')[0]
     return text if len(text) < 160 else text[:157] + '...'
 
-# %% ../../nbs/40db_weather_files.ipynb #6d5c5ab3
+# %% ../../nbs/40db_weather_files.ipynb #21902f97
 def find_pieces(
     source,        # path, folder, pattern or URL, or a list of them; or data sets that are open already
     wanted:dict,   # {variable: levels}; empty for all
@@ -233,7 +233,9 @@ def find_pieces(
         problems.tell(source, f'it cannot be reached ({type(e).__name__}: {e})')
         return []
     if not paths: problems.tell(source, 'there is no netCDF or GRIB file and no Zarr store in it')
-    return [piece for path in _needed(paths, wanted, times) for piece in _tried(path, problems)]
+    needed = _needed(paths, wanted, times)
+    if paths and not needed: problems.tell(source, f'none of its {len(paths)} files is for these variables and times')
+    return [piece for path in needed for piece in _tried(path, problems)]
 
 # %% ../../nbs/40db_weather_files.ipynb #1667ca60
 def missing_chunks(

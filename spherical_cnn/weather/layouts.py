@@ -17,9 +17,9 @@ import xarray as xr
 
 from .config import GRAVITY, VARIABLES
 
-# %% ../../nbs/40d_weather_layouts.ipynb #209895d1
+# %% ../../nbs/40d_weather_layouts.ipynb #091ace24
 LAYOUTS = types.MappingProxyType({
-    'weatherbench1': 'netCDF, a folder for a variable and a file for a year; lat south to north; orography in m, in constants/',
+    'weatherbench1': 'netCDF, a folder for a variable and a file for a year; lat south to north; orography in m',
     'weatherbench2': 'one Zarr store; long names; dimensions in any order, latitude in either direction',
     'arco': 'one Zarr store; long names; hourly, latitude north to south; the time axis is longer than the data',
     'cds': 'netCDF of the Climate Data Store since 2024: valid_time, pressure_level, number, expver',
@@ -28,7 +28,7 @@ LAYOUTS = types.MappingProxyType({
     'cf': 'any netCDF or Zarr with the CF conventions, such as CMIP: tas, ta on plev in Pa, zg in m',
 })
 
-# %% ../../nbs/40d_weather_layouts.ipynb #8b8dc6c7
+# %% ../../nbs/40d_weather_layouts.ipynb #b74eb45a
 def _renamed(ds, layout, names): # Dataset, text, {variable: name in the layout} -> Dataset
     "ValueError for a variable that the layout does not have"
     _check_known(ds, layout, names)
@@ -46,10 +46,11 @@ def _kinds(ds): # Dataset -> {'level' | 'surface' | 'static' | 'sum': Dataset}, 
     kinds = {n: 'sum' if VARIABLES[n].hours else VARIABLES[n].where for n in ds.data_vars}
     return {k: ds[[n for n in kinds if kinds[n] == k]] for k in dict.fromkeys(kinds.values())}
 
-def _saved(ds, path, **options): # Dataset, Path -> Path
+def _saved(ds, path, **options): # Dataset, Path, encoding of a variable by its name, and `format` -> Path
     "netCDF without fill values, which made-up files do not need"
     path.parent.mkdir(parents=True, exist_ok=True)
-    ds.to_netcdf(path, encoding={n: {'_FillValue': None} | options.get(n, {}) for n in ds.variables}, format=options.get('format'))
+    encoding = {n: {'_FillValue': None} | options.get(n, {}) for n in ds.variables}
+    ds.to_netcdf(path, encoding=encoding, format=options.get('format'))
     return path
 
 # %% ../../nbs/40d_weather_layouts.ipynb #d52a248a
@@ -71,7 +72,7 @@ def _yearly(part, raw, root, degrees): # the same Dataset with long and short na
     for long, short in zip(part.data_vars, raw.data_vars):
         for year, fields in raw[[short]].groupby('time.year'): _saved(fields, root/long/f'{long}_{year}_{degrees}.nc')
 
-# %% ../../nbs/40d_weather_layouts.ipynb #d7ed494b
+# %% ../../nbs/40d_weather_layouts.ipynb #204d1308
 def _weatherbench2(ds, folder, **zarr): # Dataset of the form, Path, options of to_zarr -> Path of the store
     turned = ds.isel(latitude=slice(None, None, -1)).transpose(..., 'longitude', 'latitude')
     return _stored(turned, folder/'weatherbench2.zarr', **zarr)
@@ -79,7 +80,8 @@ def _weatherbench2(ds, folder, **zarr): # Dataset of the form, Path, options of 
 def _arco(ds, folder, **zarr): # Dataset of the form, Path, options of to_zarr -> Path of the store
     hours = ds.time.values.astype('datetime64[h]')
     start, stop = str(hours[0]), str(hours[-1])
-    if hours[-1] + np.diff(hours)[-1] == (hours[-1].astype('datetime64[D]') + 1): start, stop = start[:10], stop[:10] # whole days
+    whole_days = hours[-1] + np.diff(hours)[-1] == hours[-1].astype('datetime64[D]') + 1
+    if whole_days: start, stop = start[:10], stop[:10]
     return _stored(_longer(ds).assign_attrs(valid_time_start=start, valid_time_stop=stop), folder/'arco.zarr', **zarr)
 
 def _longer(ds): # Dataset -> the same with a day without data at either end of the time axis
@@ -90,7 +92,8 @@ def _longer(ds): # Dataset -> the same with a day without data at either end of 
     before = ds.time.values[0] - step*np.arange(1, 1 + (ds.time.values[0] - first)//step)[::-1]
     after = ds.time.values[-1] + step*np.arange(1, 1 + day + (last - ds.time.values[-1])//step)
     moving = [n for n in ds.data_vars if 'time' in ds[n].dims]
-    return ds[moving].reindex(time=np.concatenate([before, ds.time.values, after])).assign(ds.drop_vars(moving).data_vars)
+    longer = ds[moving].reindex(time=np.concatenate([before, ds.time.values, after]))
+    return longer.assign(ds.drop_vars(moving).data_vars)
 
 def _stored(ds, path, zarr_format=2, consolidated=True): # Dataset, Path -> Path
     folder = path.parent
@@ -98,14 +101,16 @@ def _stored(ds, path, zarr_format=2, consolidated=True): # Dataset, Path -> Path
     ds.drop_encoding().to_zarr(path, mode='w', zarr_format=zarr_format, consolidated=consolidated)
     return path
 
-# %% ../../nbs/40d_weather_layouts.ipynb #3241f433
+# %% ../../nbs/40d_weather_layouts.ipynb #d1045a57
 def _cds(ds, folder): # Dataset of the form, Path -> Path
     for kind, part in _timed(ds).items():
         raw = _renamed(part, 'cds', _short_names('total_precipitation_6hr') | {'geopotential_at_surface': 'z'})
-        if 'level' in raw.dims: raw = raw.isel(level=slice(None, None, -1)).rename(level='pressure_level')
+        if 'level' in raw.dims:
+            falling = raw.isel(level=slice(None, None, -1))
+            raw = _axis(falling, 'level', float, units='hPa', standard_name='air_pressure')
+            raw = raw.rename(level='pressure_level')
         raw = raw.rename(time='valid_time')
         raw = raw.assign_coords(number=0, expver=('valid_time', np.full(raw.sizes['valid_time'], '0001')))
-        if 'pressure_level' in raw.dims: raw = _axis(raw, 'pressure_level', float, units='hPa', standard_name='air_pressure')
         since = dict(units='seconds since 1970-01-01', dtype='int64', calendar='proleptic_gregorian')
         _saved(raw.assign_attrs(Conventions='CF-1.7', institution='European Centre for Medium-Range Weather Forecasts'),
                folder/'cds'/f'{kind}.nc', valid_time=since)
@@ -114,35 +119,41 @@ def _cds(ds, folder): # Dataset of the form, Path -> Path
 def _cds_old(ds, folder): # Dataset of the form, Path -> Path
     for kind, part in _timed(ds).items():
         raw = _renamed(part, 'cds-old', _short_names('total_precipitation_6hr') | {'geopotential_at_surface': 'z'})
-        raw = _axis(_axis(raw, 'latitude', 'float32', units='degrees_north'), 'longitude', 'float32', units='degrees_east')
+        raw = _axis(raw, 'latitude', 'float32', units='degrees_north')
+        raw = _axis(raw, 'longitude', 'float32', units='degrees_east')
         if 'level' in raw.dims: raw = _axis(raw, 'level', 'int32', units='millibars', long_name='pressure_level')
         since = dict(units='hours since 1900-01-01 00:00:00.0', dtype='int32', calendar='gregorian')
-        _saved(raw.assign_attrs(Conventions='CF-1.6'), folder/'cds-old'/f'{kind}.nc', time=since, format='NETCDF3_64BIT')
+        path = folder/'cds-old'/f'{kind}.nc'
+        _saved(raw.assign_attrs(Conventions='CF-1.6'), path, time=since, format='NETCDF3_64BIT')
     return folder/'cds-old'
 
-# %% ../../nbs/40d_weather_layouts.ipynb #8649da42
-def _timed(ds): # Dataset of the form -> {'level' | 'surface' | 'sum': Dataset}, fields that never change among the surface fields
+# %% ../../nbs/40d_weather_layouts.ipynb #fd2d5472
+def _timed(ds): # Dataset of the form -> {'level' | 'surface' | 'sum': Dataset}
+    "Fields that never change are among the surface fields, at every time"
     moving = {n: f if 'time' in f.dims else f.expand_dims(time=ds.time) for n, f in ds.data_vars.items()}
     kinds = _kinds(xr.Dataset(moving, ds.coords, ds.attrs))
     still = kinds.pop('static', xr.Dataset())
-    return kinds | ({'surface': kinds.get('surface', xr.Dataset(attrs=ds.attrs)).assign(still.data_vars)} if len(still) else {})
+    if not len(still): return kinds
+    return kinds | {'surface': kinds.get('surface', xr.Dataset(attrs=ds.attrs)).assign(still.data_vars)}
 
 def _axis(ds, name, dtype, **attrs): # Dataset with a coordinate of another type and other attributes
     return ds.assign_coords({name: (name, ds[name].values.astype(dtype), attrs)})
 
-# %% ../../nbs/40d_weather_layouts.ipynb #1a87a16b
-_CF_NAMES = dict(geopotential='zg', temperature='ta', specific_humidity='hus', relative_humidity='hur', u_component_of_wind='ua',
-                 v_component_of_wind='va', vertical_velocity='wap', mean_sea_level_pressure='psl', surface_pressure='ps',
-                 geopotential_at_surface='orog', land_sea_mask='sftlf') | {
-                 '2m_temperature': 'tas', '10m_u_component_of_wind': 'uas', '10m_v_component_of_wind': 'vas'}
+# %% ../../nbs/40d_weather_layouts.ipynb #d0b93382
+_CF_NAMES = {
+    'geopotential': 'zg', 'temperature': 'ta', 'specific_humidity': 'hus', 'relative_humidity': 'hur',
+    'u_component_of_wind': 'ua', 'v_component_of_wind': 'va', 'vertical_velocity': 'wap', '2m_temperature': 'tas',
+    '10m_u_component_of_wind': 'uas', '10m_v_component_of_wind': 'vas', 'mean_sea_level_pressure': 'psl',
+    'surface_pressure': 'ps', 'geopotential_at_surface': 'orog', 'land_sea_mask': 'sftlf'}
 
 def _cf(ds, folder): # Dataset of the form, Path -> Path
     names = {n: _CF_NAMES.get(n, n) for n in VARIABLES}
     raw = _renamed(ds.isel(latitude=slice(None, None, -1)), 'cf', names).rename(latitude='lat', longitude='lon')
     raw = _in_metres(_in_metres(raw, 'zg'), 'orog')
     if 'sftlf' in raw: raw['sftlf'] = (raw.sftlf*100).assign_attrs(raw.sftlf.attrs | {'units': '%'})
-    if 'level' in raw.dims: raw = _axis(raw.isel(level=slice(None, None, -1)).rename(level='plev'), 'plev', float).assign_coords()
-    if 'plev' in raw.dims: raw = raw.assign_coords(plev=('plev', raw.plev.values*100, {'units': 'Pa', 'standard_name': 'air_pressure'}))
+    if 'level' in raw.dims:
+        raw = raw.assign_coords(level=raw.level.values*100).isel(level=slice(None, None, -1))
+        raw = _axis(raw, 'level', float, units='Pa', standard_name='air_pressure').rename(level='plev')
     since = dict(units='hours since 1850-01-01', dtype='float64', calendar='proleptic_gregorian')
     for name in raw.data_vars: _saved(_with_bounds(raw[[name]]), folder/'cf'/f'{name}.nc', time=since)
     return folder/'cf'
@@ -179,20 +190,25 @@ def _stacked(field): # DataArray -> DataArrays of one time and level
     for one in field.transpose('time', ...):
         yield from one if 'level' in one.dims else [one]
 
-# %% ../../nbs/40d_weather_layouts.ipynb #437bf08d
-def _message(eccodes, one, name): # DataArray (latitude, longitude) with scalar time and level, short name -> handle of a message
-    lat, lon, when = one.latitude.values, one.longitude.values, str(one.time.values.astype('datetime64[m]'))
-    on_level = 'level' in one.coords
-    message = eccodes.codes_grib_new_from_samples('regular_ll_pl_grib1' if on_level else 'regular_ll_sfc_grib1')
-    keys = dict(Ni=len(lon), Nj=len(lat), latitudeOfFirstGridPointInDegrees=lat[0], latitudeOfLastGridPointInDegrees=lat[-1],
-                longitudeOfFirstGridPointInDegrees=lon[0], longitudeOfLastGridPointInDegrees=lon[-1], iDirectionIncrementInDegrees=lon[1] - lon[0],
-                jDirectionIncrementInDegrees=lat[0] - lat[1], dataDate=int(when[:10].replace('-', '')), dataTime=int(when[11:].replace(':', '')),
-                shortName=name, packingType='grid_ieee') | ({'level': int(one.level)} if on_level else {})
-    for key, value in keys.items(): eccodes.codes_set(message, key, value if isinstance(value, str) else value.item() if hasattr(value, 'item') else value)
+# %% ../../nbs/40d_weather_layouts.ipynb #1b9ba7bb
+def _message(eccodes, one, name): # DataArray (latitude, longitude), short name -> handle of a message
+    kind, level = ('pl', {'level': int(one.level)}) if 'level' in one.coords else ('sfc', {})
+    when = str(one.time.values.astype('datetime64[m]'))
+    keys = dict(dataDate=int(when[:10].replace('-', '')), dataTime=int(when[11:].replace(':', '')), shortName=name,
+                packingType='grid_ieee') | level
+    keys |= _grid_keys(one.latitude.values.tolist(), one.longitude.values.tolist())
+    message = eccodes.codes_grib_new_from_samples(f'regular_ll_{kind}_grib1')
+    for key, value in keys.items(): eccodes.codes_set(message, key, value)
     eccodes.codes_set_values(message, one.values.astype(float).ravel())
     return message
 
-# %% ../../nbs/40d_weather_layouts.ipynb #166c6a2f
+def _grid_keys(lat, lon): # lists of degrees -> keys of GRIB
+    return dict(Ni=len(lon), Nj=len(lat), iDirectionIncrementInDegrees=lon[1] - lon[0],
+                jDirectionIncrementInDegrees=lat[0] - lat[1],
+                latitudeOfFirstGridPointInDegrees=lat[0], latitudeOfLastGridPointInDegrees=lat[-1],
+                longitudeOfFirstGridPointInDegrees=lon[0], longitudeOfLastGridPointInDegrees=lon[-1])
+
+# %% ../../nbs/40d_weather_layouts.ipynb #6ab4b250
 def write_layout(
     ds:xr.Dataset, # of the form of page 40b
     folder,        # where the files go
@@ -200,7 +216,7 @@ def write_layout(
     **options,     # of a Zarr store: zarr_format=2 or 3, consolidated=True or False
 )->Path: # what open_weather is given: a folder, or a store
     "The fields as files of a layout; ValueError if there is no such layout, or if it does not have a variable"
-    writers = {'weatherbench1': _weatherbench1, 'weatherbench2': _weatherbench2, 'arco': _arco, 'cds': _cds, 'cds-old': _cds_old,
-               'grib': _grib, 'cf': _cf}
+    writers = {'weatherbench1': _weatherbench1, 'weatherbench2': _weatherbench2, 'arco': _arco, 'cds': _cds,
+               'cds-old': _cds_old, 'grib': _grib, 'cf': _cf}
     if layout not in writers: raise ValueError(f"unknown layout {layout!r}, expected one of {', '.join(LAYOUTS)}")
     return writers[layout](ds, Path(folder), **options)

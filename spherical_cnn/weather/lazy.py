@@ -72,14 +72,17 @@ class Turned(Lazy):
         if (self.factor, self.offset) != (1, 0): values = values.astype('float64')*self.factor + self.offset
         return values.astype(self.dtype)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #5c6a5f5d
+# %% ../../nbs/40da_weather_lazy.ipynb #67019a7d
 def _read(source, wanted): # Variable, {axis: (n,) integers} -> array
     "The outer product of these places, each axis read forwards and only once"
     covered = {d: _cover(p) for d, p in wanted.items()}
-    values = source.isel({d: slice(p[0], p[-1] + 1) if len(p) == p[-1] - p[0] + 1 else p for d, p in covered.items()}).values
+    values = source.isel({d: _as_slice(p) for d, p in covered.items()}).values
     for axis, d in enumerate(source.dims):
         if not np.array_equal(covered[d], wanted[d]): values = values.take(np.searchsorted(covered[d], wanted[d]), axis)
     return values
+
+def _as_slice(places): # (n,) increasing integers -> a slice, if they are without gaps
+    return slice(places[0], places[-1] + 1) if len(places) == places[-1] - places[0] + 1 else places
 
 def _cover(places): # (n,) integers -> (m,) increasing integers that hold them
     if not len(places): return np.zeros(1, int)
@@ -91,7 +94,7 @@ def _night_filled(values, globe): # (..., nlat, nlon), whether these are all lat
     missing = np.isnan(values)
     return np.where(missing & ~(globe & missing.all((-2, -1), keepdims=True)), 0, values).astype(values.dtype)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #24fed13f
+# %% ../../nbs/40da_weather_lazy.ipynb #7a96d813
 class Joined(Lazy):
     "Arrays behind one another along one axis"
     def __init__(self,
@@ -109,9 +112,11 @@ class Joined(Lazy):
         for k in np.unique(owner):
             mine = owner == k
             local = [p[mine] - self.starts[k] if axis == self.axis else p for axis, p in enumerate(places)]
-            values[tuple(mine if axis == self.axis else slice(None) for axis in range(len(places)))] = self.parts[k].block(tuple(local))
+            at = tuple(mine if axis == self.axis else slice(None) for axis in range(len(places)))
+            values[at] = self.parts[k].block(tuple(local))
         return values
 
+# %% ../../nbs/40da_weather_lazy.ipynb #a564a372
 class Taken(Lazy):
     "Some places of one axis"
     def __init__(self,
@@ -125,6 +130,7 @@ class Taken(Lazy):
     def block(self, places):
         return self.part.block(tuple(self.places[p] if k == self.axis else p for k, p in enumerate(places)))
 
+# %% ../../nbs/40da_weather_lazy.ipynb #6b4601b7
 class Absent(Lazy):
     "NaN, where there is no data"
     def __init__(self, shape, dtype='float32'): self.shape, self.dtype = tuple(shape), np.dtype(dtype)

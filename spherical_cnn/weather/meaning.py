@@ -42,7 +42,7 @@ def _by_attributes(raw, name): # of a coordinate -> the axis that its attributes
     attrs = raw[name].attrs if name in raw.coords else {}
     return _STANDARD.get(attrs.get('standard_name')) or _STANDARD.get(attrs.get('units'))
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #aaa8a089
+# %% ../../nbs/40dc_weather_meaning.ipynb #c852edb1
 @dataclass
 class Axes:
     "The axes of one file"
@@ -55,7 +55,8 @@ def _find_horizontal(raw, axes): # Dataset, Axes, which is filled in; ValueError
     if missing: raise ValueError(f"no axis {' and '.join(missing)} among {', '.join(map(str, raw.sizes))}")
     lat, lon = (raw[axes.names[a]] for a in ('latitude', 'longitude'))
     if lat.ndim != 1 or lon.ndim != 1 or lat.dims == lon.dims:
-        raise ValueError(f'latitude {lat.dims} and longitude {lon.dims} are not the two axes of a regular grid; regrid it first')
+        raise ValueError(f'latitude {lat.dims} and longitude {lon.dims} are not the two axes of a regular grid; '
+                         'regrid it first')
     lat, lon = lat.values.astype(float), lon.values.astype(float) % 360
     if len(lon) > 2 and abs((lon[-1] - lon[0] + 180) % 360 - 180) < 1e-3: lon = lon[:-1]
     lon = np.where(lon > 360 - 1e-3, 0, lon) # just below 360 through rounding
@@ -63,13 +64,14 @@ def _find_horizontal(raw, axes): # Dataset, Axes, which is filled in; ValueError
     grid, first = grid_of(lat[axes.places['latitude']], lon[axes.places['longitude']])
     axes.values |= dict(latitude=latitudes(grid), longitude=longitudes(grid, first))
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #82b3d5d4
+# %% ../../nbs/40dc_weather_meaning.ipynb #7530525f
 def _find_levels(raw, axes): # Dataset, Axes, which gets the levels in hPa, if there are any
     name = axes.names.get('level')
     if name is None: return
     values, unit = np.atleast_1d(raw[name].values), str(raw[name].attrs.get('units', '')).lower()
     if values.dtype.kind not in 'iuf' or raw[name].ndim > 1 or unit in ('1', 'm', 'level', 'k'):
-        raise ValueError(f"axis {name} is not pressure (unit {unit or 'unsaid'!r}); interpolate to pressure levels first")
+        raise ValueError(f"axis {name} is not pressure (unit {unit or 'unsaid'!r}); "
+                         'interpolate to pressure levels first')
     pascal = unit in ('pa', 'pascal', 'pascals') or not unit and values.max(initial=0) > 2000
     exact = values.astype(float)/(100 if pascal else 1)
     hpa = exact.round()
@@ -78,7 +80,7 @@ def _find_levels(raw, axes): # Dataset, Axes, which gets the levels in hPa, if t
     axes.places['level'] = np.argsort(hpa)
     axes.values['level'] = hpa.astype(int)[axes.places['level']]
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #30e00f68
+# %% ../../nbs/40dc_weather_meaning.ipynb #aa8bf691
 def _find_times(raw, axes): # Dataset, Axes, which gets times and lead times, if there are any
     name, lead = axes.names.get('time'), axes.names.get('prediction_timedelta')
     if name is None: return
@@ -91,17 +93,21 @@ def _find_times(raw, axes): # Dataset, Axes, which gets times and lead times, if
     except ValueError as e: raise ValueError(f'axis {name}: {e}') from None
     axes.places['time'] = np.arange(len(axes.values['time']))
     if lead is None: return
-    if raw[lead].dtype.kind != 'm': raise ValueError(f'axis {lead} has no unit of time; give it the attribute units = "hours"')
+    if raw[lead].dtype.kind != 'm':
+        raise ValueError(f'axis {lead} has no unit of time; give it the attribute units = "hours"')
     axes.values['prediction_timedelta'] = raw[lead].values.astype('timedelta64[ns]')
 
 def _datetimes(values): # (n,) of datetime64 or of another calendar -> (n,) datetime64[ns]
+    if not len(values) or values.dtype.kind == 'M' and np.isnat(values).any(): raise ValueError('times are missing')
     calendar = getattr(values.flat[0], 'calendar', None) if values.dtype == object else 'standard'
     if values.dtype.kind not in 'MO' or calendar is None:
         raise ValueError(f'{values.dtype} is no time; units such as "hours since 1900-01-01" are missing')
     if calendar in ('360_day', 'julian'):
-        raise ValueError(f"the calendar {calendar} has days that do not exist; convert it first, with xarray's convert_calendar")
+        raise ValueError(f"the calendar {calendar} has days that do not exist; "
+                         "convert it first, with xarray's convert_calendar")
     if values.dtype == object: values = np.array([v.isoformat() for v in values], 'datetime64[us]')
-    return (values.astype('datetime64[ns]') + np.timedelta64(500, 'ms')).astype('datetime64[s]').astype('datetime64[ns]')
+    later = values.astype('datetime64[ns]') + np.timedelta64(500, 'ms')
+    return later.astype('datetime64[s]').astype('datetime64[ns]')
 
 # %% ../../nbs/40dc_weather_meaning.ipynb #93688848
 def find_axes(
@@ -121,10 +127,11 @@ def find_axes(
                       f"ds.sortby('{axes.names['time']}').drop_duplicates('{axes.names['time']}')")
     return axes
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #eaabe984
+# %% ../../nbs/40dc_weather_meaning.ipynb #c7408157
 _HEIGHTS = dict.fromkeys(('zg', 'gh', 'hgt', 'geopotential_height'), 'geopotential') | dict.fromkeys(
     ('orography', 'orog', 'topography', 'surface_altitude'), 'geopotential_at_surface')
-_RATE_NAMES = dict.fromkeys(('pr', 'prate', 'tprate', 'mtpr', 'avg_tprate', 'precipitation_flux'), 'total_precipitation')
+_RATE_NAMES = dict.fromkeys(('pr', 'prate', 'tprate', 'mtpr', 'avg_tprate', 'precipitation_flux'),
+                            'total_precipitation')
 
 def variable_of(
     name:str,             # in the file
@@ -140,15 +147,17 @@ def variable_of(
         return VARIABLES['geopotential_at_surface'] if v.name == 'geopotential' and not has_level else v
     return None
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #f92b9895
-_SAME = {'m**2 s**-2': 'm2/s2 j/kg jkg-1', 'K': 'kelvin degk', 'kg kg**-1': 'kg/kg 1', 'm s**-1': 'm/s', 'Pa s**-1': 'pa/s',
-         '%': 'percent', 's**-1': '1/s', 'Pa': 'pascal pascals', '(0 - 1)': '1 (0-1) fraction', 'm': 'metre metres meter meters',
-         'J m**-2': 'j/m2', 'K m**2 kg**-1 s**-1': 'km2/kg/s'}
-_OTHER = {'m**2 s**-2': {'m': (GRAVITY, 0), 'gpm': (GRAVITY, 0)}, 'Pa': {'hPa': (100, 0), 'mb': (100, 0), 'millibars': (100, 0)},
-          'K': {'degC': (1, 273.15), 'celsius': (1, 273.15), 'C': (1, 273.15), '°C': (1, 273.15)}, '%': {'1': (100, 0)},
-          'kg kg**-1': {'g/kg': (1e-3, 0), 'g kg**-1': (1e-3, 0)}, '(0 - 1)': {'%': (.01, 0)},
+# %% ../../nbs/40dc_weather_meaning.ipynb #64831af6
+_SAME = {'m**2 s**-2': 'm2/s2 j/kg jkg-1', 'K': 'kelvin degk', 'kg kg**-1': 'kg/kg 1', 'm s**-1': 'm/s',
+         'Pa s**-1': 'pa/s', '%': 'percent', 's**-1': '1/s', 'Pa': 'pascal pascals', '(0 - 1)': '1 (0-1) fraction',
+         'm': 'metre metres meter meters', 'J m**-2': 'j/m2', 'K m**2 kg**-1 s**-1': 'km2/kg/s'}
+_OTHER = {'m**2 s**-2': {'m': (GRAVITY, 0), 'gpm': (GRAVITY, 0)},
+          'Pa': {'hPa': (100, 0), 'mb': (100, 0), 'millibars': (100, 0)},
+          'K': {'degC': (1, 273.15), 'celsius': (1, 273.15), 'C': (1, 273.15), '°C': (1, 273.15)},
+          'kg kg**-1': {'g/kg': (1e-3, 0), 'g kg**-1': (1e-3, 0)}, '(0 - 1)': {'%': (.01, 0)}, '%': {'1': (100, 0)},
           'm': {'mm': (1e-3, 0), 'kg m**-2': (1e-3, 0), 'kg/m2': (1e-3, 0)}}
-_RATES = {'m': {'kg m**-2 s**-1': 1e-3, 'kg/m2/s': 1e-3, 'mm/s': 1e-3, 'm s**-1': 1.}, 'J m**-2': {'W m**-2': 1., 'W/m2': 1.}}
+_RATES = {'m': {'kg m**-2 s**-1': 1e-3, 'kg/m2/s': 1e-3, 'mm/s': 1e-3, 'm s**-1': 1.},
+          'J m**-2': {'W m**-2': 1., 'W/m2': 1.}}
 
 def _plain(unit): # text -> text to compare
     plain = re.sub(r'[\s_.^*]', '', str(unit).lower())
@@ -157,7 +166,7 @@ def _plain(unit): # text -> text to compare
 def _looked_up(table, unit): # {unit: value}, plain unit -> value or None
     return next((value for other, value in table.items() if _plain(other) == unit), None)
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #d12a8a6d
+# %% ../../nbs/40dc_weather_meaning.ipynb #a01c9041
 def conversion(
     v:Variable,
     unit:str,   # of the file, or None
@@ -172,18 +181,20 @@ def conversion(
     other, rate = _looked_up(_OTHER.get(v.unit, {}), plain), _looked_up(_RATES.get(v.unit, {}), plain)
     if other: return other
     if rate is None: raise ValueError(f'unit {unit!r} is not {v.unit} and cannot be converted to it')
-    if hours is None: raise ValueError(f'unit {unit!r} is a rate, {v.unit} over a number of hours is expected; say the hours '
-                                       f"over which it was averaged: accumulations={{'{v.name}': {v.hours}}}")
+    if hours is None:
+        raise ValueError(f'unit {unit!r} is a rate, {v.unit} over a number of hours is expected; say the hours over '
+                         f"which it was averaged: accumulations={{'{v.name}': {v.hours}}}")
     return rate*3600*hours, 0.
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #8f64115f
+# %% ../../nbs/40dc_weather_meaning.ipynb #1702f043
 def _hours_of(v, name, piece, times, said): # Variable, name in the file, Piece, times, {name: hours} -> hours, or None
     field, hour = piece.raw[name], np.timedelta64(1, 'h')
     given = next((said[n] for n in (name, v.name) if n in said), field.attrs.get('accumulation_hours'))
     if given is not None: return given
     named = re.search(r'(\d+)hr?$', str(name))
     if named: return int(named[1])
-    bounds = [piece.raw[c.attrs['bounds']] for c in field.coords.values() if c.attrs.get('bounds') in piece.raw and 'time' in str(c.name)]
+    bounds = [piece.raw[c.attrs['bounds']] for n, c in field.coords.items()
+              if 'time' in str(n) and c.attrs.get('bounds') in piece.raw]
     if bounds: return float(np.diff(bounds[0].values[0])[0]/hour)
     if v.unit == 'J m**-2': return v.hours
     return 1 if times is not None and len(times) > 1 and np.diff(times).min() == hour else None
@@ -192,9 +203,10 @@ def _sum_of(v, hours): # Variable, hours or None -> the Variable of this sum; Va
     kin = [o for o in VARIABLES.values() if o.name.startswith(v.name.removesuffix('_6hr')) and o.hours]
     same = [o for o in kin if o.hours == hours]
     if same: return same[0]
-    if hours is not None: raise ValueError(f"a sum over {hours:g} hours, {' or '.join(str(o.hours) for o in kin)} expected")
-    raise ValueError('nothing says over how many hours it is summed, and the Climate Data Store gives one hour also where times '
-                     f"are six hours apart; say it: accumulations={{'{v.name}': 1}} or 6")
+    expected = ' or '.join(str(o.hours) for o in kin)
+    if hours is not None: raise ValueError(f'a sum over {hours:g} hours, {expected} expected')
+    raise ValueError('nothing says over how many hours it is summed, and the Climate Data Store gives one hour also '
+                     f"where times are six hours apart; say it: accumulations={{'{v.name}': {expected}}}")
 
 # %% ../../nbs/40dc_weather_meaning.ipynb #ba04a66f
 @dataclass
@@ -227,7 +239,7 @@ def _check_still(field, axes): # ValueError if the first and last time differ
     first, last = (field.isel({name: k}).values for k in (0, -1))
     if not np.array_equal(first, last, equal_nan=True): raise ValueError('it must not change, and it does with time')
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #2dcb7d38
+# %% ../../nbs/40dc_weather_meaning.ipynb #3b17e481
 def _part(piece, axes, name, field, v, level, said): # -> Part; ValueError
     if v.where == 'level' and level is None: raise ValueError(f'{v.name} has no pressure level')
     if v.hours: v = _sum_of(v, _hours_of(v, name, piece, axes.values.get('time'), said))
@@ -242,7 +254,8 @@ def _part(piece, axes, name, field, v, level, said): # -> Part; ValueError
     wide = np.dtype(field.encoding.get('dtype', field.dtype)) == 'float64'
     array = Turned(variable, dims, places, factor, offset, 'float64' if wide else 'float32', v.at_night)
     attrs = field.attrs | {'units': v.unit} | ({'accumulation_hours': v.hours} if v.hours else {})
-    return Part(v.name, name, piece.name, dims, {d: level if d == 'level' else axes.values[d] for d in dims}, array, attrs)
+    values = {d: level if d == 'level' else axes.values[d] for d in dims}
+    return Part(v.name, name, piece.name, dims, values, array, attrs)
 
 def _level_of(piece, axes, field): # -> (n,) levels of this variable in hPa, or None
     name = axes.names.get('level')
@@ -250,7 +263,7 @@ def _level_of(piece, axes, field): # -> (n,) levels of this variable in hPa, or 
     named = re.search(r'_(\d+)hPa', piece.name) # WeatherBench 1's files of a single level
     return np.array([int(named[1])]) if named else None
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #132b5670
+# %% ../../nbs/40dc_weather_meaning.ipynb #090ea30a
 def _check_versions(raw): # Dataset; ValueError if it mixes versions of ERA5
     if 'expver' not in raw.variables: return
     versions = sorted({str(e) for e in np.atleast_1d(raw.expver.values)})
@@ -265,9 +278,9 @@ def read_piece(
     said:dict,         # {name in the file, or of a variable: hours} of sums and rates
     problems:Problems, # is added to
 )->tuple: # list of Part, list of names that stand for nothing known
-    "Every variable of a file that is known and wanted, in the form; nothing is read but axes and fields that never change"
+    "Every variable of a file that is known and wanted, in the form; only axes and fields that never change are read"
     if piece.raw.attrs.get('complete', True) in (False, 0, 'false'):
-        problems.tell(piece.name, 'it is unfinished, its writer was stopped', 'let the command that writes it go on, with --resume')
+        problems.tell(piece.name, 'it is unfinished, its writer was stopped', 'let that command go on, with --resume')
     axes = find_axes(piece, problems)
     try: _check_versions(piece.raw)
     except ValueError as e: axes = problems.tell(piece.name, e)
