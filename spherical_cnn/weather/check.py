@@ -122,7 +122,7 @@ def _sample_findings(ds, findings): # Dataset of the form, _Findings: reads thre
             try: one = _one_time(values, k).values
             except Exception as e: # of any decoder
                 findings.error(name, f'values{_at(values, k)} cannot be read ({type(e).__name__}: {e})', _CUT)
-                continue
+                break
             _field_findings(VARIABLES[name], one, values, k, ds, findings)
 
 def _one_time(values, k): # DataArray, index or None -> DataArray
@@ -368,7 +368,8 @@ class Report:
 # %% ../../nbs/40e_weather_check.ipynb #9a4b5f07
 def _head(r): # Report -> lines
     t = r.times
-    step = f", every {t['step_hours']:g} hours" if t and t['step_hours'] else ''
+    hours = t.get('step_hours')
+    step = '' if hours is None else ', hourly' if hours == 1 else f', every {hours:g} hours'
     span = f"{t['count']:,} from {t['first']} to {t['last']}{step}" if t else 'none'
     return [f"{r.source}: {r.layout}, {r.files} file{'s'[:r.files != 1]}", f'  data    {r.label}',
             f"  grid    {r.grid or 'unknown'}", f'  times   {span}', f'  size    {_size(r.bytes)}']
