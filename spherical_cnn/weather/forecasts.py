@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['lead_times', 'lead_hours', 'forecast_like', 'made_up_forecast', 'check_forecast', 'time_meaning', 'StoredForecast',
            'ByValidTime', 'open_forecast', 'write_forecast']
 
-# %% ../../nbs/45a_forecasts.ipynb #7eed5388
+# %% ../../nbs/45a_forecasts.ipynb #4f171ca3
 import os
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -20,6 +20,7 @@ import xarray as xr
 from ..train.records import printable
 from .config import VARIABLES
 from .data import open_weather
+from .files import open_file
 from .form import check_form, label_of
 from .store import TimeStore, is_complete
 
@@ -173,7 +174,7 @@ def _complete_times(ds): # Dataset whose time is the valid time -> (n,) datetime
     if len(times): return times
     raise ValueError(f'no initial time has all lead times {lead_hours(leads)} hours among the {len(valid)} valid times')
 
-# %% ../../nbs/45a_forecasts.ipynb #d7042857
+# %% ../../nbs/45a_forecasts.ipynb #d1d63995
 def open_forecast(
     source, # path of a store or file, a Dataset, or a source of forecasts, which is returned as it is
     time_is=None, # 'initial' | 'valid': what `time` means, where the data do not say it
@@ -182,26 +183,27 @@ def open_forecast(
     if time_is not in (None, 'initial', 'valid'):
         raise ValueError(f"time_is: 'initial' or 'valid' was expected, got {time_is!r}")
     if not isinstance(source, (str, os.PathLike, xr.Dataset)): return source
-    raw, where = (source, 'this forecast') if isinstance(source, xr.Dataset) else (_opened(source), printable(source))
-    said = time_meaning(raw)
+    opened = isinstance(source, xr.Dataset)
+    raws, where = ([source], 'this forecast') if opened else (_opened(source), printable(source))
+    said = time_meaning(raws[0])
     if said == 'valid' and time_is is None:
         raise ValueError(f"{where}: `time` is the valid time, not the initial time: "
                          f"say time_is='valid' (--time-is valid) to have it so")
-    ds = check_forecast(_in_form(raw, where), where).assign_attrs(time_is=time_is or said)
+    ds = check_forecast(_in_form(raws, where), where).assign_attrs(time_is=time_is or said)
     return ByValidTime(ds, _complete_times(ds)) if time_is == 'valid' else StoredForecast(ds)
 
-def _opened(path): # path or URL -> Dataset, as it is in the file
+def _opened(path): # path or URL -> list of Dataset, as they are in the file
     "ValueError for a store that was begun and not finished"
-    zarr, local = str(path).rstrip('/').endswith('.zarr'), '://' not in str(path)
-    if zarr and local and not is_complete(path):
+    if os.path.isdir(path) and not is_complete(path):
         raise ValueError(f'{printable(path)} is not complete: the forecast was stopped, go on with it first')
-    return xr.open_dataset(path, decode_timedelta=True, cache=False, engine='zarr' if zarr else None)
+    return [piece.raw for piece in open_file(path)]
 
-def _in_form(raw, where): # Dataset, text -> Dataset of the one form
+def _in_form(raws, where): # list of Dataset, text -> Dataset of the one form
     "What has a label is in the form, or refused; lead times without a unit are refused before anything else"
-    lead = next((n for n in _LEAD if n in raw.dims), None)
-    if lead is None or raw[lead].dtype.kind != 'm': check_forecast(_renamed(raw, lead), where)
-    return check_form(raw, where) if 'data_label' in raw.attrs else open_weather(raw)
+    for raw in raws:
+        lead = next((n for n in _LEAD if n in raw.dims), None)
+        if lead is None or raw[lead].dtype.kind != 'm': check_forecast(_renamed(raw, lead), where)
+    return check_form(raws[0], where) if 'data_label' in raws[0].attrs else open_weather(raws)
 
 def _renamed(raw, lead): return raw.rename({lead: _LEAD[0]}) if lead not in (None, _LEAD[0]) else raw
 

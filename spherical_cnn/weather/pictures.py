@@ -41,7 +41,7 @@ def plot_scores(
     ax.legend(fontsize=8)
     return ax
 
-# %% ../../nbs/45d_score_pictures.ipynb #c08bedc0
+# %% ../../nbs/45d_score_pictures.ipynb #e2a5ac93
 def plot_spectra(
     spectra:xr.Dataset, # of `score_spectra`
     quantity:str,       # such as 'z500'
@@ -53,6 +53,7 @@ def plot_spectra(
     ax = ax or plt.subplots(figsize=(5, 3), layout='constrained')[1]
     for name, look in (('truth', 'k-'), ('forecast', 'C0-'), ('error', 'C3--')):
         ax.loglog(one.degree[1:], one[name][1:], look, label=name, lw=1.2)
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], 1e-4*float(one.truth[1:].min()))) # what is smaller is nothing
     ax.set(xlabel='degree', ylabel=f'power of {quantity.upper()} ({_squared(str(one.unit.item()))})')
     ax.set_title(f"{spectra.attrs['data_label']}: lead time {lead:g} h", fontsize=9)
     ax.legend(fontsize=8)

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['truth_places', 'check_same_grid', 'check_sizes', 'channel_values', 'Block', 'Pairs', 'find_pairs', 'lead_fields',
+__all__ = ['truth_places', 'check_same_grid', 'check_sizes', 'channel_values', 'Block', 'Pairs', 'find_pairs', 'block_fields',
            'check_unseen', 'period_mean', 'score', 'plain_unit', 'score_spectra', 'score_maps', 'published_baselines',
            'score_table', 'as_scores']
 
-# %% ../../nbs/45b_scores.ipynb #4d48deb5
+# %% ../../nbs/45b_scores.ipynb #1b461f37
 from dataclasses import dataclass
 from functools import partial, reduce
 from importlib.resources import files
@@ -21,10 +21,11 @@ import xarray as xr
 from ..train import evaluation
 from ..train.records import read_rows, write_rows
 from .config import VARIABLES, channel
+from .data import open_weather
 from .form import check_form, grid_of, label_of
 from .forecasts import check_forecast, lead_hours, open_forecast, time_meaning
 from .measures import find_region, measures, pair_means, power_spectrum, region_weights
-from .statistics import all_channels, climatology_at, climatology_years
+from .statistics import all_channels, climatology_at, climatology_years, missing_channels
 from .store import map_blocks
 
 # %% ../../nbs/45b_scores.ipynb #9277ec9c
@@ -164,24 +165,26 @@ class Pairs:
     truth: xr.Dataset
     labels: tuple       # of forecast and truth
 
-# %% ../../nbs/45b_scores.ipynb #0a516eb1
+# %% ../../nbs/45b_scores.ipynb #19099af8
 def find_pairs(
     forecast,         # see `open_forecast`
-    truth:xr.Dataset, # of the one form
+    truth,            # Dataset of the one form, or a path that `open_weather` takes
     channels=None,    # texts; None: all that both have
     time_is=None,     # see `open_forecast`
     allow_missing:bool=False, # see `truth_places`
     sizes:bool=True,  # whether values are looked at first
-    block_bytes:int=2**26, # of the forecasts of one channel in a block
+    block_bytes:int=2**26, # of the forecasts of one variable in a block
 )->Pairs:
     "Match forecasts with the truth; ValueError for what this page refuses. Reads a few fields"
     source = open_forecast(forecast, time_is)
+    truth = truth if isinstance(truth, xr.Dataset) else open_weather(truth)
     first = check_forecast(source.part(slice(0, 1)).read())
     check_same_grid(first, check_form(truth, 'the truth'))
     channels = _shared_channels(first, truth, channels)
     places = truth_places(source.times, source.leads, truth.time.values, allow_missing)
     _look(source, truth, places, channels, time_is, sizes)
-    per_time = 8*len(source.leads)*truth.sizes['latitude']*truth.sizes['longitude']
+    levels = max(sum(c.variable == name for c in channels) for name in {c.variable for c in channels})
+    per_time = 4*levels*len(source.leads)*truth.sizes['latitude']*truth.sizes['longitude']
     size = max(1, block_bytes//per_time)
     blocks = [_block(source, truth, places, slice(k, k + size)) for k in range(0, len(places), size)]
     valid = truth.time.values[np.unique(places[places >= 0])]
@@ -213,17 +216,35 @@ def _shared_channels(forecast, truth, channels): # Datasets, texts or None -> li
 
 def _listed(names): return ', '.join(sorted(names)[:8]) + (' ...' if len(names) > 8 else '')
 
-# %% ../../nbs/45b_scores.ipynb #5bf2aeb6
-def lead_fields(
+# %% ../../nbs/45b_scores.ipynb #43d3f558
+def block_fields(
     block:Block,
-    c,    # Channel
-    climatology=None, # data set with the dimensions hour and dayofyear, or without dimension of time
-): # yields lead number, forecast, truth and climatology, each (time, nlat, nlon); climatology may be None
-    "The fields of one channel, one lead time after the other, where there is a truth; ValueError if one is not finite"
-    ds = block.forecast.read()
+    channels, # list of Channel
+    climatology=None, # data set with the dimensions hour and dayofyear, or without a dimension of time
+): # yields numbers of channel and lead time, then forecast, truth and climatology or None, (time, nlat, nlon) each
+    "The fields of a block where there is a truth, each variable read once; ValueError for values that are not finite"
     used = np.unique(block.places[block.places >= 0])
-    f, o = channel_values(ds, c), channel_values(block.truth.isel(time=used), c)
-    normal = None if climatology is None else _normal(climatology, c, block.truth.time.values[used])
+    ds, truth = block.forecast.read(), block.truth.isel(time=used)
+    for name in dict.fromkeys(c.variable for c in channels):
+        some = [k for k, c in enumerate(channels) if c.variable == name]
+        levels = [channels[k].level for k in some]
+        f, o = _read(ds[name], levels), _read(truth[name], levels)
+        normal = _normal(climatology, name, levels, truth.time.values)
+        for n, k in enumerate(some):
+            yield from _lead_fields(block, used, channels[k], k, f[n], o[n], None if normal is None else normal[n])
+
+def _read(values, levels): # DataArray, list of hPa or [None] -> (level, ...) values
+    if levels == [None]: return np.asarray(values)[None]
+    return np.moveaxis(np.asarray(values.sel(level=levels)), values.dims.index('level'), 0)
+
+def _normal(climatology, name, levels, times): # Dataset or None, text, as above, (n,) -> (level, n, nlat, nlon)
+    if climatology is None: return None
+    if 'dayofyear' in climatology.dims: return _read(climatology_at(climatology[[name]], times)[name], levels)
+    one = _read(climatology[name], levels)[:, None]
+    return np.broadcast_to(one, (len(one), len(times), *one.shape[2:]))
+
+# %% ../../nbs/45b_scores.ipynb #3ccf903d
+def _lead_fields(block, used, c, k, f, o, normal): # as above, of one channel
     for l, lead in enumerate(block.forecast.leads):
         times = np.flatnonzero(block.places[:, l] >= 0)
         if not len(times): continue
@@ -231,11 +252,7 @@ def lead_fields(
         initial = block.forecast.times[times]
         _check_finite(f[times, l], 'forecast', c, initial, lead)
         _check_finite(o[at], 'truth', c, initial, lead)
-        yield l, f[times, l], o[at], None if normal is None else normal[at]
-
-def _normal(climatology, c, times): # Dataset, Channel, (n,) datetime64 -> (n, nlat, nlon)
-    if 'dayofyear' in climatology.dims: return channel_values(climatology_at(climatology[[c.variable]], times), c)
-    return np.broadcast_to(channel_values(climatology, c), (len(times), *climatology[c.variable].shape[-2:]))
+        yield k, l, f[times, l], o[at], None if normal is None else normal[at]
 
 def _check_finite(fields, what, c, initial, lead): # (time, nlat, nlon), text, Channel, (time,), timedelta64
     bad = ~np.isfinite(fields).all((1, 2))
@@ -244,14 +261,13 @@ def _check_finite(fields, what, c, initial, lead): # (time, nlat, nlon), text, C
         raise ValueError(f'{what}: {c.short} is not finite at initial time {_time(t)}, lead time '
                          f'{lead_hours([lead])[0]} h (valid {_time(t + lead)}), and {bad.sum() - 1} more of this block')
 
-# %% ../../nbs/45b_scores.ipynb #e2a7e1ff
+# %% ../../nbs/45b_scores.ipynb #54328f51
 def _block_sums(block, channels, weights, climatology): # Block, list of Channel, (region, nlat, nlon), Dataset or None
     "Name to sums over the initial times, (lead, channel, region)"
     sums, shape = {}, (len(block.forecast.leads), len(channels), len(weights))
-    for k, c in enumerate(channels):
-        for l, f, o, normal in lead_fields(block, c, climatology):
-            for name, x in pair_means(f, o, weights, normal).items():
-                sums.setdefault(name, np.zeros(shape))[l, k] += x.sum(0)
+    for k, l, f, o, normal in block_fields(block, channels, climatology):
+        for name, x in pair_means(f, o, weights, normal).items():
+            sums.setdefault(name, np.zeros(shape))[l, k] += x.sum(0)
     return sums
 
 def _added(a, b): # dicts of arrays -> dict
@@ -260,7 +276,7 @@ def _added(a, b): # dicts of arrays -> dict
 def _totals(function, pairs, scheduler, progress): # of one block -> dict of arrays, summed over all blocks
     return reduce(_added, map_blocks(function, pairs.blocks, scheduler, progress))
 
-# %% ../../nbs/45b_scores.ipynb #2c599816
+# %% ../../nbs/45b_scores.ipynb #6f440fa4
 def _checked_climatology(climatology, pairs, sizes): # Dataset, 'weatherbench1' or None, Pairs, bool -> Dataset or None
     "ValueError for a climatology of the test years, of another grid or in other units"
     if climatology is None: return None
@@ -269,19 +285,16 @@ def _checked_climatology(climatology, pairs, sizes): # Dataset, 'weatherbench1' 
         raise ValueError(f"climatology: a data set or 'weatherbench1' was expected, got {climatology!r}")
     check_unseen(climatology, pairs.valid, "'weatherbench1' asks for the mean of the test period, as it did")
     check_same_grid(climatology, pairs.truth, ('the climatology', 'the truth'))
-    lacking = [str(c) for c in pairs.channels if not _has(climatology, c)]
+    lacking = missing_channels(climatology, map(str, pairs.channels))
     if lacking: raise ValueError(f"the climatology lacks {', '.join(lacking)}")
     for c in pairs.channels if sizes else []:
-        normal = _normal(climatology, c, pairs.valid[:1])
+        normal = _normal(climatology, c.variable, [c.level], pairs.valid[:1])
         check_sizes(normal, _at(pairs.truth, c, _first(pairs)), c.variable, 'the climatology')
     return climatology
 
-def _has(climatology, c): # Dataset, Channel -> whether it is there
-    return c.variable in climatology and (c.level is None or c.level in climatology.level.values)
-
 def _first(pairs): return np.searchsorted(pairs.truth.time.values, pairs.valid[0]) # position of the first valid time
 
-# %% ../../nbs/45b_scores.ipynb #300acfb3
+# %% ../../nbs/45b_scores.ipynb #72a9e047
 def check_unseen(
     known:xr.Dataset, # with the attribute climatology_years, and climatology_first and climatology_last if it has them
     times,            # (n,) datetime64 that are scored or forecast
@@ -298,7 +311,7 @@ def check_unseen(
     raise ValueError(f"{what} was made of {seen.sum()} of the {len(times)} times that are scored, in "
                      f"{', '.join(map(str, years))}; make one of other years{'; ' if mend else ''}{mend}")
 
-# %% ../../nbs/45b_scores.ipynb #0ffd7ce8
+# %% ../../nbs/45b_scores.ipynb #9da3ff20
 def period_mean(
     pairs:Pairs,
 )->xr.Dataset: # names of the form, without time
@@ -314,10 +327,10 @@ def period_mean(
         fields[name] = sum(p.astype(float).sum('time') for p in parts)/len(part)
     return xr.Dataset(fields, attrs={'data_label': label_of(pairs.truth)})
 
-# %% ../../nbs/45b_scores.ipynb #30b2c7dd
+# %% ../../nbs/45b_scores.ipynb #14aff522
 def score(
     forecast,         # see `open_forecast`
-    truth:xr.Dataset, # of the one form
+    truth,            # Dataset of the one form, or a path that `open_weather` takes
     climatology=None, # of notebook 40g, or 'weatherbench1'; None: no measures of anomalies
     regions=('global',), # names or Regions of notebook 45; land and sea need land_sea_mask in the truth
     channels=None,    # texts; None: all that both data sets have
@@ -333,8 +346,9 @@ def score(
     pairs = find_pairs(forecast, truth, channels, time_is, allow_missing, sizes)
     normal = _checked_climatology(climatology, pairs, sizes)
     regions = [find_region(r) for r in regions]
-    mask = truth.land_sea_mask.values if 'land_sea_mask' in truth else None
-    weights = region_weights(regions, truth.latitude.values, truth.longitude.values, convention, mask)
+    like = pairs.truth
+    mask = like.land_sea_mask.values if 'land_sea_mask' in like else None
+    weights = region_weights(regions, like.latitude.values, like.longitude.values, convention, mask)
     function = partial(_block_sums, channels=pairs.channels, weights=weights, climatology=normal)
     sums = _totals(function, pairs, scheduler, progress)
     with np.errstate(invalid='ignore', divide='ignore'): # a lead time without any truth
@@ -344,7 +358,7 @@ def score(
     if out is not None: write_rows(out, rows)
     return rows
 
-# %% ../../nbs/45b_scores.ipynb #d1a1ae14
+# %% ../../nbs/45b_scores.ipynb #3caaa562
 def _rows(found, pairs, regions, convention, years): # measures, Pairs, list of Region, texts -> list of dicts
     same = dict(convention=convention, climatology=years, first=_time(pairs.times[0]), last=_time(pairs.times[-1]),
                 data=pairs.labels[1], forecast=pairs.labels[0])
@@ -364,7 +378,7 @@ def _years_of(climatology): # Dataset, 'weatherbench1' or None -> text
     years = climatology_years(climatology)
     return f'{years[0]}' if len(years) == 1 else f'{years[0]} to {years[-1]}'
 
-# %% ../../nbs/45b_scores.ipynb #dfed4540
+# %% ../../nbs/45b_scores.ipynb #530ab367
 def plain_unit(
     unit:str, # of ERA5, as 'm**2 s**-2'
 )->str: # as tables show it, 'm2/s2'
@@ -376,10 +390,10 @@ def plain_unit(
         (below if negative else above).append(name + power.lstrip('-').replace('1', ''))
     return '/'.join([' '.join(above) or '1', *below])
 
-# %% ../../nbs/45b_scores.ipynb #87a57766
+# %% ../../nbs/45b_scores.ipynb #bbedc2af
 def score_spectra(
     forecast,         # see `score`
-    truth:xr.Dataset, # of the one form
+    truth,            # see `score`
     channels=None,    # see `score`
     scheduler=None,   # see `score`
     progress=None,    # see `score`
@@ -387,24 +401,23 @@ def score_spectra(
 )->xr.Dataset: # forecast, truth, error: (channel, prediction_timedelta, degree), squares of the unit
     "Mean power in each degree, Eq. (45.3), by channel and lead time"
     pairs = find_pairs(forecast, truth, channels, **options)
-    grid = grid_of(truth.latitude, truth.longitude)[0]
+    grid = grid_of(pairs.truth.latitude, pairs.truth.longitude)[0]
     sums = _totals(partial(_block_spectra, channels=pairs.channels, grid=grid), pairs, scheduler, progress)
     return _named(sums, pairs, {'degree': np.arange(grid.lmax_max + 1)})
 
 def _block_spectra(block, channels, grid): # Block, list of Channel, Grid -> name to sums (channel, lead, degree)
     shape = (len(channels), len(block.forecast.leads), grid.lmax_max + 1)
     sums = {name: np.zeros(shape) for name in ('forecast', 'truth', 'error')}
-    for k, c in enumerate(channels):
-        for l, f, o, _ in lead_fields(block, c):
-            f, o = f.astype(float), o.astype(float)
-            power = power_spectrum(np.stack([f, o, f - o]), grid).sum(1)
-            for name, one in zip(sums, power): sums[name][k, l] += one
+    for k, l, f, o, _ in block_fields(block, channels):
+        f, o = f.astype(float), o.astype(float)
+        power = power_spectrum(np.stack([f, o, f - o]), grid).sum(1)
+        for name, one in zip(sums, power): sums[name][k, l] += one
     return sums
 
-# %% ../../nbs/45b_scores.ipynb #8268d867
+# %% ../../nbs/45b_scores.ipynb #74198137
 def score_maps(
     forecast,         # see `score`
-    truth:xr.Dataset, # of the one form
+    truth,            # see `score`
     channels=None,    # see `score`
     scheduler=None,   # see `score`
     progress=None,    # see `score`
@@ -413,17 +426,16 @@ def score_maps(
     "Root mean square error and bias over the initial times at each place"
     pairs = find_pairs(forecast, truth, channels, **options)
     sums = _totals(partial(_block_maps, channels=pairs.channels), pairs, scheduler, progress)
-    ds = _named(sums, pairs, {d: truth[d].values for d in ('latitude', 'longitude')})
+    ds = _named(sums, pairs, {d: pairs.truth[d].values for d in ('latitude', 'longitude')})
     return ds.assign(rmse=np.sqrt(ds.square), bias=ds.error).drop_vars(['square', 'error'])
 
 def _block_maps(block, channels): # Block, list of Channel -> name to sums (channel, lead, nlat, nlon)
     shape = (len(channels), *block.places.shape[1:], *(block.truth.sizes[d] for d in ('latitude', 'longitude')))
     sums = {'square': np.zeros(shape), 'error': np.zeros(shape)}
-    for k, c in enumerate(channels):
-        for l, f, o, _ in lead_fields(block, c):
-            error = f.astype(float) - o
-            sums['square'][k, l] += (error**2).sum(0)
-            sums['error'][k, l] += error.sum(0)
+    for k, l, f, o, _ in block_fields(block, channels):
+        error = f.astype(float) - o
+        sums['square'][k, l] += (error**2).sum(0)
+        sums['error'][k, l] += error.sum(0)
     return sums
 
 def _named(sums, pairs, more): # name to (channel, lead, ...), Pairs, coordinates of the other axes -> Dataset of means
@@ -434,7 +446,7 @@ def _named(sums, pairs, more): # name to (channel, lead, ...), Pairs, coordinate
     units = {'unit': ('channel', [plain_unit(c.unit) for c in pairs.channels])}
     return xr.Dataset(means, coords | units, {'data_label': pairs.labels[1], 'forecast_label': pairs.labels[0]})
 
-# %% ../../nbs/45b_scores.ipynb #79fb7e05
+# %% ../../nbs/45b_scores.ipynb #58ef30a6
 def published_baselines()->list: # of dicts: protocol, method, quantity, lead, metric, value, unit, source
     "Published RMSE of physical models, climatology and persistence on ERA5 at 3 and 5 days"
     key = ('protocol', 'method', 'quantity', 'lead', 'metric')
@@ -442,7 +454,8 @@ def published_baselines()->list: # of dicts: protocol, method, quantity, lead, m
 
 def _published_rows(): # -> list of dicts, each method with its data
     def named(r): return r['method'] if r['protocol'] in r['method'] else f"{r['method']}, {r['protocol']}"
-    paper = [r | {'method': named(r)} for r in evaluation.published_scores(3)]
+    tables = [r for table in (3, 4, 5) for r in evaluation.published_scores(table)]
+    paper = [r | {'method': named(r)} for r in tables]
     return [r | {'method': f"{r['method']} (ERA5)"} for r in published_baselines() + paper]
 
 def score_table(
@@ -466,7 +479,7 @@ def score_table(
     known = [row | title for row in known if wanted(row) and (row['quantity'], row['lead']) in columns]
     return evaluation.score_table(known, ours)
 
-# %% ../../nbs/45b_scores.ipynb #bc10846d
+# %% ../../nbs/45b_scores.ipynb #3de972e5
 def as_scores(
     rows,         # of `score`
     protocol:str, # what makes figures comparable

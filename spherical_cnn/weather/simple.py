@@ -21,7 +21,7 @@ from .scores import check_same_grid, check_unseen
 from .statistics import climatology_at, climatology_attributes
 from .store import map_blocks
 
-# %% ../../nbs/45c_simple_forecasts.ipynb #f5f0ab95
+# %% ../../nbs/45c_simple_forecasts.ipynb #986ed02f
 @dataclass(frozen=True, eq=False)
 class _Simple:
     "Forecasts for some initial times and lead times, computed from states"
@@ -32,6 +32,7 @@ class _Simple:
     def __post_init__(self):
         object.__setattr__(self, 'times', np.atleast_1d(np.asarray(self.times, 'datetime64[ns]')))
         object.__setattr__(self, 'leads', lead_times(self.leads))
+        if not (np.diff(self.times) > np.timedelta64(0)).all(): raise ValueError('initial times must increase')
         lacking = np.setdiff1d(self.times, self.states.time.values)
         if len(lacking):
             raise ValueError(f'{len(lacking)} of {len(self.times)} initial times are not in the states, such as '
