@@ -53,7 +53,7 @@ class Moments:
         "(channel,) standard deviations over time and area"
         return np.sqrt(self.M/max(self.n, 1))
 
-# %% ../../nbs/40g_weather_statistics.ipynb #69df3c86
+# %% ../../nbs/40g_weather_statistics.ipynb #ace8c603
 _PIECE = 2**17 # values of one channel that are looked at together
 
 def moments(
@@ -61,7 +61,7 @@ def moments(
     weights, # (latitude,) areas of samples, in any unit
 )->Moments:
     "Moments over time and area, Eq. (40g.1)"
-    return _each_channel(_channel_moments, fields, weights)
+    return _each_channel(_channel_moments, np.asarray(fields), weights)
 
 def _each_channel(function, fields, weights): # (time, place), (place,) -> Moments of numbers; as above; -> Moments
     n, nlon = fields.shape[1], fields.shape[3]
@@ -70,19 +70,21 @@ def _each_channel(function, fields, weights): # (time, place), (place,) -> Momen
         parts = list(pool.map(lambda x: function(x.reshape(n, len(w)), w), fields))
     return Moments(parts[0].n, *(np.array([getattr(p, name) for p in parts]) for name in ('mu', 'M', 'low', 'high')))
 
-def _channel_moments(x, w): # (time, place), (place,) -> Moments of numbers
+def _channel_moments(x, w, earlier=None): # (time, place), (place,), the same to be subtracted -> Moments of numbers
     step = max(1, _PIECE//len(w))
     total = Moments(0, 0., 0., np.inf, -np.inf)
-    for k in range(0, len(x), step): total = total + _piece_moments(x[k:k + step], w)
+    for k in range(0, len(x), step):
+        piece = x[k:k + step]
+        if earlier is not None: piece = np.subtract(piece, earlier[k:k + step], dtype=np.float64)
+        total = total + _piece_moments(piece, w)
     return total
 
 def _piece_moments(x, w): # (time, place), (place,) -> Moments of numbers
-    y = x.astype(np.float64)
-    low, high = y.min(), y.max()
-    mu = np.einsum('tp,p->', y, w)/len(y)
+    y, low, high = x.astype(np.float64), x.min(), x.max()
+    mu = (w*y.sum(0)).sum()/len(y)
     with np.errstate(invalid='ignore'): y -= mu # what is not finite is told by `block_moments`
     np.square(y, out=y)
-    return Moments(len(y), mu, np.einsum('tp,p->', y, w), low, high)
+    return Moments(len(y), mu, (w*y.sum(0)).sum(), low, high)
 
 # %% ../../nbs/40g_weather_statistics.ipynb #b68a78a2
 EPSILON = 1e-3 # m, in Eq. (40g.3)
@@ -174,14 +176,14 @@ def block_moments(
     changes = functools.partial(_difference_moments, _run(i[both]), _run(j[both]))
     return states, _each_channel(changes, x, weights)
 
-# %% ../../nbs/40g_weather_statistics.ipynb #9278809f
+# %% ../../nbs/40g_weather_statistics.ipynb #23f6d1d9
 def _run(positions): # (n,) increasing -> a slice where they follow each other, which copies nothing
     if len(positions) and positions[-1] - positions[0] == len(positions) - 1:
         return slice(int(positions[0]), int(positions[-1]) + 1)
     return positions
 
 def _difference_moments(i, j, x, w): # earlier and later positions, (time, place), (place,) -> Moments of numbers
-    return _channel_moments(x[j].astype(np.float64) - x[i], w)
+    return _channel_moments(x[j], w, x[i])
 
 def _refuse_values(fields, times, channels, nlat): # as in `block_moments`
     bad = np.argwhere(~np.isfinite(fields))
