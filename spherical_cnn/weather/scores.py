@@ -70,7 +70,7 @@ def _grid_text(ds, grid): # Dataset, Grid -> text that names both ends of both a
     return (f'{grid.nlat} x {grid.nlon} samples ({grid.kind}, latitudes {lat[0]:g} to {lat[-1]:g}, '
             f'longitudes {lon[0]:g} to {lon[-1]:g})')
 
-# %% ../../nbs/45b_scores.ipynb #91a156f4
+# %% ../../nbs/45b_scores.ipynb #dadf043e
 _FACTORS = {9.80665: 'height in m against geopotential in m2/s2, a factor of 9.81',
             1000.: 'mm against m, or g/kg against kg/kg',
             6.: 'the sum over one hour against the sum over six',
@@ -91,7 +91,7 @@ def check_sizes(
     size, other = (_size(x, v) for x in (forecast, truth))
     if not other > 0 or other/3 < size < 3*other: return
     raise ValueError(f'{v.name}: the mean size of {where} is {size:.4g}, that of the truth {other:.4g} {v.unit} (ratio '
-                     f'{size/other:.3g}): {_guess(size, other, v)}? sizes=False (--no-sizes) scores them as they are')
+                     f'{size/other:.3g}): {_guess(size, other, v)}? sizes=False scores them as they are')
 
 def _size(x, v): # array, Variable -> root mean square, or mean of an amount, where one cloudburst has a large square
     return float(np.mean(x, dtype=float)) if v.hours else float(np.sqrt(np.mean(np.square(x, dtype=float))))
