@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TRUNCATIONS', 'HOURS', 'Simulation', 'days_of_years', 'check_health', 'state_path', 'write_state', 'read_state',
-           'load_atmosphere', 'simulate']
+           'load_atmosphere', 'simulate', 'latest_state']
 
 # %% ../../nbs/41_simulated_atmosphere.ipynb #91acc435
 import importlib
@@ -123,22 +123,23 @@ def _template(config, atmosphere): # Simulation, atmosphere -> Dataset of one ti
     attrs = dict(data_label=f'simulated: {atmosphere.label}', provenance=text)
     return _pack(fields | atmosphere.static, config.times[:1], atmosphere.levels, Grid(*config.grid), attrs)
 
-# %% ../../nbs/41_simulated_atmosphere.ipynb #b7a0ceb1
+# %% ../../nbs/41_simulated_atmosphere.ipynb #40857491
 def check_health(
     block:xr.Dataset,    # of the one form
-    bounds:bool=True,    # whether values must lie in the ranges of page 40; otherwise they must be finite
+    bounds:bool=True,    # whether values must lie near the ranges of page 40; otherwise they must be finite
     where:str='the simulation', # for the message
 ):
     "RuntimeError says which value of which variable is wrong, when and where"
     for name, values in block.data_vars.items():
         v = VARIABLES[name]
-        low, high = (v.low, v.high) if bounds else (-np.finfo('float32').max, np.finfo('float32').max)
+        margin = .1*(v.high - v.low) if bounds else np.finfo('float32').max
+        low, high = v.low - margin, v.high + margin
         good = (values.values >= low) & (values.values <= high) # False for NaN
         if good.all(): continue
         first = np.unravel_index(np.argmin(good), good.shape)
         place = ', '.join(f'{d} {_told(values[d].values[k])}' for d, k in zip(values.dims, first))
-        raise RuntimeError(f'{where} has become unstable: {name} is {values.values[first]:.6g} {v.unit} at {place} '
-                           f'(from {low:g} to {high:g} are possible)')
+        raise RuntimeError(f'{where} has become unstable: {name} is {values.values[first]:.6g} {v.unit} at {place}; '
+                           f'on Earth it lies between {v.low:g} and {v.high:g}')
 
 def _told(x): # a coordinate -> text
     return str(x.astype('M8[h]')) if np.issubdtype(x.dtype, np.datetime64) else f'{x:g}'
@@ -215,7 +216,15 @@ def simulate(
     store.finish()
     return out
 
-# %% ../../nbs/41_simulated_atmosphere.ipynb #8c866153
+# %% ../../nbs/41_simulated_atmosphere.ipynb #7bd1f47b
+def latest_state(
+    out,               # of the store of a run
+    config:Simulation, # of the run
+    atmosphere,        # of the run
+): # pytree
+    "The state that the run would go on from"
+    return read_state(state_path(out), atmosphere.start(), _identity(config, atmosphere))[1]
+
 def _identity(config, atmosphere): # -> what JSON can hold
     return asdict(config) | dict(atmosphere.versions) | dict(grid=list(config.grid))
 

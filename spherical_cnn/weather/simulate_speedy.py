@@ -67,7 +67,13 @@ def _held_suarez(truncation, start): # degree, text -> Model, ForcingData
     core = DinosaurDycore(coords, TerrainData.aquaplanet(coords), 1800., advection='eulerian', compute_omega=True)
     return Model(core, physics=held_suarez_physics(), start_time=start), default_forcing(coords.horizontal)
 
-# %% ../../nbs/41c_speedy.ipynb #c71182e5
+# %% ../../nbs/41c_speedy.ipynb #ae03dcdd
+def _build(truncation, start, moist): # degree, text, bool -> Model, ForcingData
+    with _quiet():
+        try: return (_speedy if moist else _held_suarez)(truncation, start)
+        except ImportError as e: raise ImportError(_MISSING.format(e)) from e
+
+# %% ../../nbs/41c_speedy.ipynb #0ef857d0
 def _step(model, forcing, state): # jcm Model, ForcingData, (core, carried, clock, count) -> the same
     "A time step later"
     from jax_datetime import Timedelta
@@ -91,7 +97,7 @@ def _six_hours(model, forcing, state, moist): # ..., whether there is rain -> st
     dry = jnp.zeros(model.coords.horizontal.nodal_shape)
     return jax.lax.scan(one, (state, dry), None, length=HOURS*3600//seconds)[0]
 
-# %% ../../nbs/41c_speedy.ipynb #dfa77c18
+# %% ../../nbs/41c_speedy.ipynb #510ef885
 MEAN_SURFACE_PRESSURE = 98550. # Pa
 
 def _with_mass(model, weights, state): # jcm Model, (nlat,) weights, state of the core -> the same
@@ -102,7 +108,7 @@ def _with_mass(model, weights, state): # jcm Model, (nlat,) weights, state of th
     shifted = jnp.asarray(logarithm + np.log(MEAN_SURFACE_PRESSURE/mean), 'float32')
     return state.replace(log_surface_pressure=grid.to_modal(shifted))
 
-# %% ../../nbs/41c_speedy.ipynb #17138b52
+# %% ../../nbs/41c_speedy.ipynb #f4f396d4
 def _turned(field): # (..., lon, lat from the south) -> (..., lat from the north, lon)
     return jnp.swapaxes(field, -1, -2)[..., ::-1, :]
 
@@ -122,7 +128,7 @@ def _surface_fields(carried, rain): # what the physics carries along, (lon, lat)
                 top_net_solar_radiation=3600*sun.ftop, top_net_thermal_radiation=-3600*heat.ftop)
     return jax.tree.map(_turned, ({'2m_temperature': near.t0}, (near.u0, near.v0), sums))
 
-# %% ../../nbs/41c_speedy.ipynb #e591d0d7
+# %% ../../nbs/41c_speedy.ipynb #c169868f
 def _fields(model, move, state, rain): # Model, Resampling, state, (lon, lat) m or None -> name -> array
     "What is kept, on the grid of the output; `rain` is None for dry air"
     from jcm.physics_interface import verify_state
@@ -144,30 +150,28 @@ def _fields(model, move, state, rain): # Model, Resampling, state, (lon, lat) m 
 _NAMES = ('geopotential', 'temperature', 'u_component_of_wind', 'v_component_of_wind', 'vertical_velocity',
           'mean_sea_level_pressure', 'surface_pressure')
 
-# %% ../../nbs/41c_speedy.ipynb #84ce28e9
+# %% ../../nbs/41c_speedy.ipynb #d01d0d75
 def _of_type(x, like): return jnp.array(x, like.dtype) # a Python number, or an array of any kind
 
 _MOIST_NAMES = ('specific_humidity', '2m_temperature', '10m_u_component_of_wind', '10m_v_component_of_wind',
                 'total_precipitation_6hr', 'toa_incident_solar_radiation', 'top_net_solar_radiation',
                 'top_net_thermal_radiation')
 
-# %% ../../nbs/41c_speedy.ipynb #5e7b0112
+# %% ../../nbs/41c_speedy.ipynb #17bfa437
 def _static_fields(model, move): # Model, Resampling -> name -> (lat, lon)
     "Mountains in m2/s2 and the fraction of land"
     height = model.coords.horizontal.to_nodal(model.dycore.primitive.orography)
     return dict(geopotential_at_surface=np.asarray(GRAVITY*move.smooth(_turned(height))),
                 land_sea_mask=np.asarray(move.average(_turned(jnp.asarray(model.terrain.fmask)))))
 
-# %% ../../nbs/41c_speedy.ipynb #601bf167
+# %% ../../nbs/41c_speedy.ipynb #4db64482
 class PrimitiveAtmosphere:
     "SPEEDY or Held-Suarez, as `simulate` takes it"
     levels = LEVELS
 
     def __init__(self, config:Simulation):
         self.moist, self.seed, begin = config.physics == 'speedy', config.seed, str(config.beginning.astype('M8[s]'))
-        with _quiet():
-            try: self.model, self.forcing = (_speedy if self.moist else _held_suarez)(config.truncation, begin)
-            except ImportError as e: raise ImportError(_MISSING.format(e)) from e
+        self.model, self.forcing = _build(config.truncation, begin, self.moist)
         nlon, nlat = self.model.coords.horizontal.nodal_shape
         self.resampling = Resampling(Grid(nlat, nlon, 'gauss'), Grid(*config.grid))
         self.names, self.static = _NAMES, {}
@@ -192,7 +196,7 @@ class PrimitiveAtmosphere:
         state, rain = _six_hours(self.model, self.forcing, state, self.moist)
         return state, _fields(self.model, self.resampling, state, rain if self.moist else None)
 
-# %% ../../nbs/41c_speedy.ipynb #dd4230a8
+# %% ../../nbs/41c_speedy.ipynb #3dace3f4
 def load(
     config:Simulation, # of one of the physics of this page
 )->PrimitiveAtmosphere:
