@@ -162,7 +162,7 @@ def _dataset(variables, problems): # {name: Part} -> Dataset, nothing of it read
     coords = {a: p.values[a] for a in DIMENSIONS for p in parts if a in p.dims}
     return xr.Dataset({p.name: lazy_variable(p.array, p.dims, p.attrs) for p in parts}, coords)
 
-# %% ../../nbs/40dd_weather_data.ipynb #b2319f3d
+# %% ../../nbs/40dd_weather_data.ipynb #ef9bbba1
 def _six_hour_rain(variables, problems): # {name: Part} -> with rain of six hours, on the times that have all of it
     rain, v = variables['total_precipitation'], VARIABLES['total_precipitation_6hr']
     times = rain.values['time']
@@ -172,6 +172,7 @@ def _six_hour_rain(variables, problems): # {name: Part} -> with rain of six hour
     if not whole.any():
         what = "one hour's rain, at times that are further apart, does not give that of six"
         problems.tell(rain.where, what, 'get every hour')
+        problems.refused.add(v.name)
         return variables
     attrs = rain.attrs | {'accumulation_hours': v.hours, 'derived': 'sum of six hourly values'}
     values = rain.values | {'time': times[whole]}

@@ -42,7 +42,7 @@ def lazy_variable(
     "A variable of xarray around a lazy array"
     return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #25f469c5
+# %% ../../nbs/40da_weather_lazy.ipynb #6719f5f2
 class Turned(Lazy):
     "A variable of a file with its axes in another order, direction and range, and its values in another unit"
     def __init__(self,
@@ -70,16 +70,26 @@ class Turned(Lazy):
 
     def _convert(self, values): # any unit -> the unit of the result
         if (self.factor, self.offset) != (1, 0): values = values.astype('float64')*self.factor + self.offset
-        return values.astype(self.dtype)
+        return values.astype(self.dtype, order='C', copy=False)
 
-# %% ../../nbs/40da_weather_lazy.ipynb #67019a7d
+# %% ../../nbs/40da_weather_lazy.ipynb #7bc6dfb1
 def _read(source, wanted): # Variable, {axis: (n,) integers} -> array
     "The outer product of these places, each axis read forwards and only once"
     covered = {d: _cover(p) for d, p in wanted.items()}
     values = source.isel({d: _as_slice(p) for d, p in covered.items()}).values
     for axis, d in enumerate(source.dims):
-        if not np.array_equal(covered[d], wanted[d]): values = values.take(np.searchsorted(covered[d], wanted[d]), axis)
+        if np.array_equal(covered[d], wanted[d]): continue
+        values = _ordered(values, np.searchsorted(covered[d], wanted[d]), axis)
     return values
+
+def _ordered(values, places, axis): # array, (n,) integers, number of an axis -> these places of the axis
+    "A flip is a view, a roll joins slices"
+    before = (slice(None),)*axis
+    if len(places) > 1 and (np.diff(places) == -1).all(): return values[*before, places[0]::-1][*before, :len(places)]
+    ends = np.flatnonzero(np.diff(places) != 1) + 1
+    if len(ends) > 2: return values.take(places, axis)
+    runs = [values[*before, run[0]:run[-1] + 1] for run in np.split(places, ends) if len(run)]
+    return np.concatenate(runs, axis) if runs else values[*before, :0]
 
 def _as_slice(places): # (n,) increasing integers -> a slice, if they are without gaps
     return slice(places[0], places[-1] + 1) if len(places) == places[-1] - places[0] + 1 else places
