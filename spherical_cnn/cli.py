@@ -16,8 +16,9 @@ import signal
 import sys
 
 # %% ../nbs/60_cli.ipynb #a349f594
-MODULES = ('spherical_cnn.molecules.commands', 'spherical_cnn.experiments.commands')
+MODULES = ('spherical_cnn.molecules.commands', 'spherical_cnn.weather.commands', 'spherical_cnn.experiments.commands')
 GROUPS = {'molecules': 'learn properties of molecules from QM9 or files of your own, and predict them',
+          'weather': 'simulate, prepare and score fields of the Earth',
           'bench': 'time this machine'}
 ALIASES = {'qm9': 'molecules'} # other names of groups
 

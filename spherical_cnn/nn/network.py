@@ -250,10 +250,8 @@ class SphericalUNet(_AtBoundary, nnx.Module):
         "The blocks, one for each stage"
         return [(k, k + 1, block) for k, block in enumerate(self.blocks)]
 
-    def rows(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
-        """(row, b, spin_in, part, channel_in) of any band limit to (row, b, spin_out, 2, channel_out)
-
-        mask (b,) is False for padding."""
+    def features(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
+        "(row, b, spin_in, part, channel_in) to the rows of the last stage, which the last convolution reads"
         done = []
         for stage, wire, skip, block in zip(self.stages, self.wires, self.skips, self.blocks):
             x = resize_rows(x, stage.lmax)
@@ -261,7 +259,13 @@ class SphericalUNet(_AtBoundary, nnx.Module):
             if skip is not None: x = jnp.concatenate([x, done[skip]], -1)
             x = _apply_block(stage, block, x, mask)
             done.append(x)
-        return self.last.rows(x)
+        return x
+
+    def rows(self, x:jax.Array, mask:jax.Array=None)->jax.Array:
+        """(row, b, spin_in, part, channel_in) of any band limit to (row, b, spin_out, 2, channel_out)
+
+        mask (b,) is False for padding."""
+        return self.last.rows(self.features(x, mask))
 
 # %% ../../nbs/15_network.ipynb #cell-49
 def stage_costs(

@@ -22,7 +22,7 @@ def _first_simulation(words): # of the command line -> Simulation
     from spherical_cnn.weather.simulate import Simulation
     return Simulation(word_of(words, 'physics', 'speedy'))
 
-# %% ../../nbs/49_weather_commands.ipynb #e99c725a
+# %% ../../nbs/49_weather_commands.ipynb #e17365da
 @configured(_first_simulation)
 def simulate(
     out: tyro.conf.Positional[Path],
@@ -30,7 +30,7 @@ def simulate(
     years: int | None = None,
     resume: bool = False,
 ):
-    """Simulate an atmosphere and write its states every six hours, as a Zarr store in the layout of WeatherBench 2.
+    """Simulate an atmosphere: six-hourly states in a Zarr store, laid out as WeatherBench 2.
 
     Example: spherical-cnn weather simulate atmosphere.zarr --years 3
 
@@ -44,7 +44,7 @@ def simulate(
     run(out, config, resume)
     print(f'{config.days} days in {out}; see it with: spherical-cnn weather check {out}')
 
-# %% ../../nbs/49_weather_commands.ipynb #00c93d5f
+# %% ../../nbs/49_weather_commands.ipynb #e23c7b4e
 def check(
     files: tyro.conf.Positional[tuple[str, ...]],
     protocol: str | None = None,
@@ -52,9 +52,9 @@ def check(
     json: bool = False,
     accumulations: tuple[str, ...] = (),
 ):
-    """What a data set is, which protocols it can serve, and everything that is wrong with it, each with its mend.
+    """What a data set is, which protocols it can serve, and what is wrong with it.
 
-    The exit code is 1 if something is wrong.
+    Everything that is wrong is told at once, each with its mend. The exit code is 1 if something is wrong.
 
     Example: spherical-cnn weather check atmosphere.zarr --protocol z500-t850
 
@@ -91,7 +91,7 @@ def _periods(train, validation, test): # texts of the command line -> Periods or
     def entries(texts): return tuple(int(t) if t.isdigit() else t for t in texts)
     return Periods(entries(train), entries(validation), entries(test))
 
-# %% ../../nbs/49_weather_commands.ipynb #82c07eb0
+# %% ../../nbs/49_weather_commands.ipynb #2fb9286b
 def prepare(
     data: tyro.conf.Positional[str],
     out: tyro.conf.Positional[Path],
@@ -101,7 +101,9 @@ def prepare(
     scheduler: str | None = None,
     resume: bool = False,
 ):
-    """Make the folder that training reads: fields of a protocol, statistics and climatology of the training years.
+    """Make the folder that training reads: fields, statistics, climatology.
+
+    Statistics and climatology are those of the training years alone.
 
     Example: spherical-cnn weather prepare atmosphere.zarr prepared --train 2001 2002 --validation 2003 --test 2004
 
@@ -122,7 +124,7 @@ def prepare(
     print(f'{prepared.data_label}: {len(times):,} times from {str(times[0])[:13]} to {str(times[-1])[:13]}, '
           f'{len(prepared.channels)} channels on {grid.nlat} x {grid.nlon} samples, in {out}')
 
-# %% ../../nbs/49_weather_commands.ipynb #f101fe82
+# %% ../../nbs/49_weather_commands.ipynb #4c011196
 def regrid(
     data: tyro.conf.Positional[str],
     out: tyro.conf.Positional[Path],
@@ -131,7 +133,9 @@ def regrid(
     scheduler: str | None = None,
     resume: bool = False,
 ):
-    """A data set on another grid: by transform, exact for the band that both hold; masks and amounts by averages.
+    """A data set on another grid, by transform or by averages.
+
+    The transform is exact for the band that both grids hold; masks and amounts are averaged over cells.
 
     Example: spherical-cnn weather regrid era5.zarr small.zarr --grid 32x64:cells
 
@@ -214,7 +218,7 @@ def _print_scores(found, states, normal, options, scheduler, out): # of `_ready`
     print(score_table(scores))
     if out is not None: _keep_scores(out, scores, found, states, options[1])
 
-# %% ../../nbs/49_weather_commands.ipynb #d24186df
+# %% ../../nbs/49_weather_commands.ipynb #6e567314
 def score(
     forecasts: tyro.conf.Positional[tuple[str, ...]],
     truth: str,
@@ -229,7 +233,7 @@ def score(
     out: Path | None = None,
     scheduler: str | None = None,
 ):
-    """Errors of forecasts by lead time and region, beside published figures; tables and pictures with --out.
+    """Errors of forecasts by lead time and region, beside published figures.
 
     Example: spherical-cnn weather score forecast.zarr persistence --truth atmosphere.zarr --out scores
 
@@ -252,7 +256,7 @@ def score(
     found, states, normal = _ready(forecasts, truth, prepared, channels, leads, every, time_is)
     _print_scores(found, states, normal, (regions, list(channels), convention, time_is, allow_missing), scheduler, out)
 
-# %% ../../nbs/49_weather_commands.ipynb #31e9c7c8
+# %% ../../nbs/49_weather_commands.ipynb #1f4494f8
 def _keep_scores(out, scores, forecasts, truth, channels): # folder, name -> rows, name -> forecast, Dataset, texts
     "scores.csv, and pictures of each channel"
     import matplotlib.pyplot as plt
@@ -265,8 +269,24 @@ def _keep_scores(out, scores, forecasts, truth, channels): # folder, name -> row
         axes = plot_scores({name.replace('-', ' '): rows for name, rows in scores.items()}, short)
         axes.figure.savefig(out/f'rmse-{short}.png', dpi=120)
         plt.close(axes.figure)
+    _draw_first(out, next(iter(forecasts.values())), truth, channels)
     write_rows(out/'scores.csv', [dict(method=name) | row for name, rows in scores.items() for row in rows])
-    print(f'in {out}: scores.csv and {len(channels)} pictures')
+    print(f'in {out}: scores.csv and pictures of {len(channels)} channels: rmse, spectrum and error map')
+
+def _draw_first(out, forecast, truth, channels): # folder, first of the forecasts, Dataset, texts
+    "Spectra and error maps of one forecast, at its last lead time"
+    import matplotlib.pyplot as plt
+    from spherical_cnn.weather.config import channel
+    from spherical_cnn.weather.forecasts import lead_hours
+    from spherical_cnn.weather.pictures import plot_error_map, plot_spectra
+    from spherical_cnn.weather.scores import score_maps, score_spectra
+    last = lead_hours(forecast.leads)[-1]
+    found = score_spectra(forecast, truth, channels), score_maps(forecast, truth, channels)
+    for c in channels:
+        for data, draw, name in zip(found, (plot_spectra, plot_error_map), ('spectrum', 'error-map')):
+            axes = draw(data, channel(c).short, last)
+            axes.figure.savefig(out/f'{name}-{channel(c).short}.png', dpi=120)
+            plt.close(axes.figure)
 
 # %% ../../nbs/49_weather_commands.ipynb #faff2306
 COMMANDS = {'weather simulate': simulate, 'weather check': check, 'weather prepare': prepare, 'weather regrid': regrid,
