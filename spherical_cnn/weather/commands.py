@@ -201,7 +201,7 @@ def _needed(truth, channels): # Dataset, texts -> Dataset with the variables and
     levels = sorted({c.level for c in wanted if c.level})
     return truth[list(names)].sel(level=levels) if levels else truth[list(names)]
 
-# %% ../../nbs/49_weather_commands.ipynb #db771b6e
+# %% ../../nbs/49_weather_commands.ipynb #55eda5a4
 def _ready(forecasts, truth, prepared, channels, leads, every, time_is): # see `score`
     "Forecasts under their names, the states that came, and the climatology or None"
     from spherical_cnn.weather.data import open_weather
@@ -211,14 +211,15 @@ def _ready(forecasts, truth, prepared, channels, leads, every, time_is): # see `
     found = _opened_forecasts(forecasts, states, ready, leads, every, time_is)
     return found, states, None if ready is None else ready.climatology
 
-def _print_scores(found, states, normal, options, scheduler, out): # of `_ready`, of `score`
+def _print_scores(found, states, normal, regions, convention, options, scheduler, out): # of `_ready`, of `score`
     from spherical_cnn.weather.scores import score, score_table
-    scores = {name: score(forecast, states, normal, *options, scheduler=scheduler, progress=name)
+    scores = {name: score(forecast, states, normal, regions, convention=convention, **options, scheduler=scheduler,
+                          progress=name)
               for name, forecast in found.items()}
     print(score_table(scores))
-    if out is not None: _keep_scores(out, scores, found, states, options[1])
+    if out is not None: _keep_scores(out, scores, found, states, options)
 
-# %% ../../nbs/49_weather_commands.ipynb #6e567314
+# %% ../../nbs/49_weather_commands.ipynb #e6cb776e
 def score(
     forecasts: tyro.conf.Positional[tuple[str, ...]],
     truth: str,
@@ -230,6 +231,7 @@ def score(
     convention: str = 'weatherbench2',
     time_is: str | None = None,
     allow_missing: bool = False,
+    sizes: bool = True,
     out: Path | None = None,
     scheduler: str | None = None,
 ):
@@ -248,32 +250,35 @@ def score(
         convention: weatherbench2 or weatherbench1: weights of the latitudes.
         time_is: initial or valid: what the time of a stored forecast means, where the store does not say it.
         allow_missing: Leave out forecasts without a truth, and count them.
+        sizes: Refuse values that look like another unit or another time; --no-sizes scores them as they are.
         out: Folder for scores.csv and pictures.
         scheduler: Address of a Dask scheduler whose workers do the work.
     """
     if not forecasts: raise ValueError('weather score: no forecast given')
     if out is not None and (out/'scores.csv').exists(): raise FileExistsError(f'{out} holds scores already')
     found, states, normal = _ready(forecasts, truth, prepared, channels, leads, every, time_is)
-    _print_scores(found, states, normal, (regions, list(channels), convention, time_is, allow_missing), scheduler, out)
+    options = dict(channels=list(channels), time_is=time_is, allow_missing=allow_missing, sizes=sizes)
+    _print_scores(found, states, normal, regions, convention, options, scheduler, out)
 
-# %% ../../nbs/49_weather_commands.ipynb #1f4494f8
-def _keep_scores(out, scores, forecasts, truth, channels): # folder, name -> rows, name -> forecast, Dataset, texts
+# %% ../../nbs/49_weather_commands.ipynb #654365ce
+def _keep_scores(out, scores, forecasts, truth, options): # folder, name -> rows, name -> forecast, Dataset, dict
     "scores.csv, and pictures of each channel"
     import matplotlib.pyplot as plt
     from spherical_cnn.train.records import write_rows
     from spherical_cnn.weather.config import channel
     from spherical_cnn.weather.pictures import plot_scores
     out.mkdir(parents=True, exist_ok=True)
+    channels = options['channels']
     for c in channels:
         short = channel(c).short
         axes = plot_scores({name.replace('-', ' '): rows for name, rows in scores.items()}, short)
         axes.figure.savefig(out/f'rmse-{short}.png', dpi=120)
         plt.close(axes.figure)
-    _draw_first(out, next(iter(forecasts.values())), truth, channels)
+    _draw_first(out, next(iter(forecasts.values())), truth, options)
     write_rows(out/'scores.csv', [dict(method=name) | row for name, rows in scores.items() for row in rows])
     print(f'in {out}: scores.csv and pictures of {len(channels)} channels: rmse, spectrum and error map')
 
-def _draw_first(out, forecast, truth, channels): # folder, first of the forecasts, Dataset, texts
+def _draw_first(out, forecast, truth, options): # folder, first of the forecasts, Dataset, as for `score`
     "Spectra and error maps of one forecast, at its last lead time"
     import matplotlib.pyplot as plt
     from spherical_cnn.weather.config import channel
@@ -281,8 +286,8 @@ def _draw_first(out, forecast, truth, channels): # folder, first of the forecast
     from spherical_cnn.weather.pictures import plot_error_map, plot_spectra
     from spherical_cnn.weather.scores import score_maps, score_spectra
     last = lead_hours(forecast.leads)[-1]
-    found = score_spectra(forecast, truth, channels), score_maps(forecast, truth, channels)
-    for c in channels:
+    found = score_spectra(forecast, truth, **options), score_maps(forecast, truth, **options)
+    for c in options['channels']:
         for data, draw, name in zip(found, (plot_spectra, plot_error_map), ('spectrum', 'error-map')):
             axes = draw(data, channel(c).short, last)
             axes.figure.savefig(out/f'{name}-{channel(c).short}.png', dpi=120)
