@@ -147,9 +147,9 @@ def variable_of(
         return VARIABLES['geopotential_at_surface'] if v.name == 'geopotential' and not has_level else v
     return None
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #64831af6
+# %% ../../nbs/40dc_weather_meaning.ipynb #3a8d7a7a
 _SAME = {'m**2 s**-2': 'm2/s2 j/kg jkg-1', 'K': 'kelvin degk', 'kg kg**-1': 'kg/kg 1', 'm s**-1': 'm/s',
-         'Pa s**-1': 'pa/s', '%': 'percent', 's**-1': '1/s', 'Pa': 'pascal pascals', '(0 - 1)': '1 (0-1) fraction',
+         'Pa s**-1': 'pa/s', '%': 'percent', 's**-1': '1/s', 'Pa': 'pascal pascals', '(0 - 1)': '1 fraction fractional',
          'm': 'metre metres meter meters', 'J m**-2': 'j/m2', 'K m**2 kg**-1 s**-1': 'km2/kg/s'}
 _OTHER = {'m**2 s**-2': {'m': (GRAVITY, 0), 'gpm': (GRAVITY, 0)},
           'Pa': {'hPa': (100, 0), 'mb': (100, 0), 'millibars': (100, 0)},
@@ -289,9 +289,9 @@ def read_piece(
     problems.refused |= {v.name for v in could_be if v}
     return [], []
 
-# %% ../../nbs/40dc_weather_meaning.ipynb #3012e91c
+# %% ../../nbs/40dc_weather_meaning.ipynb #71bab8fa
 def _read_variables(piece, axes, wanted, said, problems): # -> list of Part, list of unknown names
-    parts, unknown, rain = [], [], 'total_precipitation'
+    parts, unknown, errors, rain = [], [], {}, 'total_precipitation'
     for name, field in piece.raw.data_vars.items():
         level = _level_of(piece, axes, field)
         v = variable_of(str(name), field, level is not None)
@@ -299,6 +299,7 @@ def _read_variables(piece, axes, wanted, said, problems): # -> list of Part, lis
         elif not wanted or v.name in wanted or v.name.startswith(rain) and rain in wanted:
             try: parts.append(_part(piece, axes, str(name), field, v, level, said))
             except ValueError as e:
-                problems.tell(f'{piece.name}, {name}', e)
+                errors.setdefault(str(e), []).append(str(name))
                 problems.refused.add(v.name)
+    for told, names in errors.items(): problems.tell(f"{piece.name}, {', '.join(names)}", told)
     return parts, unknown
