@@ -96,12 +96,13 @@ def opened(
     source, # path, list of paths, or Dataset of the one form
     needs,  # channels
 )->xr.Dataset:
-    "The data in the one form; incoming radiation may be missing"
+    "The data in the one form; without radiation, or with other channels, if they lack some that are needed"
     if isinstance(source, xr.Dataset): return check_form(source)
-    try: return open_weather(source, needs)
-    except ValueError:
-        if _RADIATION not in needs: raise
-        return open_weather(source, [n for n in needs if n != _RADIATION])
+    told = []
+    for wanted in (needs, [n for n in needs if n != _RADIATION], None):
+        try: return open_weather(source, wanted)
+        except ValueError as e: told.append(e)
+    raise told[0]
 
 # %% ../../nbs/40ga_weather_preparation.ipynb #1862a7db
 def _wanted_times(ds, protocol, periods, channels): # Dataset, Protocol, Periods, texts -> (time,) datetime64
@@ -269,8 +270,8 @@ def _check_space(plan, out): # Plan, Path
     fields, sums = plan.frame*len(plan.times), plan.frame*hours*366*3
     free = shutil.disk_usage(next(p for p in out.absolute().parents if p.exists())).free
     if free < (fields + sums)/2:
-        raise OSError(f'{printable(out)}: {fields/1e9:,.1f} GB of fields and {sums/1e9:,.1f} GB for the climatology '
-                      f'before compression, which halves them at best, but only {free/1e9:,.1f} GB are free')
+        raise OSError(f'{printable(out)}: {fields/1e6:,.0f} MB of fields and {sums/1e6:,.0f} MB for the climatology '
+                      f'before compression, which halves them at best, but only {free/1e6:,.0f} MB are free')
 
 # %% ../../nbs/40ga_weather_preparation.ipynb #34ab0472
 def prepare(
