@@ -82,13 +82,14 @@ class Regridder:
         new = _averaged(self, f)
         return new, f - _averaged(self.reverse(), new)
 
-# %% ../../nbs/42b_regridding.ipynb #517db592
+# %% ../../nbs/42b_regridding.ipynb #fa3ebcd9
 _SAMPLES = 2**22 # samples of the larger grid in one portion: 32 MB in double precision
+_LARGEST_TABLES = 255 # top degree; beyond it tables over degrees would take gigabytes, and none are made
 
 def _transform(f, regridder, spin): # (lat, lon, field) -> (lat', lon', field), (lat, lon, field)
     "Samples on the new grid, Eq. (42b.1), and the function up to lmax on the old one"
-    here = SpinTransform(regridder.grid_in, regridder.lmax, (spin,))
-    there = SpinTransform(regridder.grid_out, regridder.lmax, (spin,))
+    method = 'auto' if regridder.lmax <= _LARGEST_TABLES else 'on_the_fly'
+    here, there = (SpinTransform(g, regridder.lmax, (spin,), method) for g in (regridder.grid_in, regridder.grid_out))
     c = here.forward(f[:, :, None])
     m = np.arange(-regridder.lmax, regridder.lmax + 1)
     phase = np.exp(1j*m*np.radians(regridder.first_out - regridder.first_in))
