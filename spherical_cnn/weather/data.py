@@ -300,7 +300,7 @@ def describe_layout(
     files = tuple(p.name for p in pieces)
     return Description(told, files, found, tuple(dict.fromkeys(unknown)), tuple(dict.fromkeys(problems)), ds)
 
-# %% ../../nbs/40dd_weather_data.ipynb #2c2c86bf
+# %% ../../nbs/40dd_weather_data.ipynb #221dab29
 def _assembled(parts, channels, unknown, problems): # [(Part, spans)], Channels or None, names -> Dataset or None
     groups = {}
     for p in _within(parts, problems): groups.setdefault(p.name, []).append(p)
@@ -318,11 +318,11 @@ def _assembled(parts, channels, unknown, problems): # [(Part, spans)], Channels 
 
 def _attributes(pieces, layout, label): # -> attributes of the data set: what all files say, and where they came from
     attrs = _common(p.raw.attrs for p in pieces)
-    for k in ('complete', 'times_per_block'): attrs.pop(k, None) # of the writer of a store
+    for k in ('complete', 'times_per_block', 'identity'): attrs.pop(k, None) # of the writer of a store (page 40c)
     attrs['data_label'] = label or attrs.get('data_label') or f'{pieces[0].name} ({layout})'
     return attrs | {'opened_from': _opened_from(pieces, layout)}
 
-# %% ../../nbs/40dd_weather_data.ipynb #1afe06ec
+# %% ../../nbs/40dd_weather_data.ipynb #0948c4b0
 def open_weather(
     source,             # path, folder, pattern or URL of netCDF, GRIB or Zarr; a list of them; or opened xr.Datasets
     channels=None,      # texts as 'geopotential:500' or 'z500'; None for everything that is known
@@ -330,7 +330,7 @@ def open_weather(
     times=None,         # slice or pair of texts or times, both included, as ('2017', '2018')
     chunks=None,        # None: read by the reader of the format; otherwise chunks of Dask, as in xarray
     accumulations=None, # {name: hours} of sums and rates where the files do not say them
-    label:str=None,     # what the data are, for figures and tables, where the files do not say it
+    label:str=None,     # what the data are, for figures and tables; otherwise what the files say
     check_values:bool=True, # read one time of each variable, to see units that cannot be
 )->xr.Dataset: # of the form of page 40b, read when values are asked for
     "Weather data of any layout in the one form; ValueError lists every problem with its mend"
