@@ -76,7 +76,7 @@ def group_help(
 EXTRAS = {
     'molecules': ('ase', 'qm9pack', 'pandas', 'pyarrow', 'py3Dmol', 'sklearn'),
     'digits': ('mlxtend',),
-    'weather': ('xarray', 'zarr', 'dask', 'distributed', 'netCDF4', 'h5netcdf', 'fsspec'),
+    'weather': ('xarray', 'zarr', 'dask', 'distributed', 'netCDF4', 'h5netcdf', 'h5py', 'fsspec'),
     'grib': ('cfgrib', 'eccodes'),
     'cloud': ('aiohttp', 's3fs', 'gcsfs'),
     'simulate': ('dinosaur', 'jax_datetime', 'tree_math'),

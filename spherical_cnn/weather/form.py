@@ -70,7 +70,7 @@ def _unknown_latitudes(latitude, kind, distance): # (nlat,) degrees, nearest kin
             f'centres of equal cells ({90 - 90/n:g} to {90/n - 90:g}) '
             f'or Gaussian latitudes; the nearest, {kind}, is {distance:.3g} degrees away')
 
-# %% ../../nbs/40b_weather_form.ipynb #d69c8c77
+# %% ../../nbs/40b_weather_form.ipynb #78d34aec
 DIMENSIONS = ('time', 'prediction_timedelta', 'level', 'latitude', 'longitude')
 
 def check_form(
@@ -80,7 +80,7 @@ def check_form(
     "A data set that keeps the rules at the top of this page; ValueError names the first broken one. Reads no values"
     for name, values in ds.data_vars.items():
         if name not in VARIABLES:
-            raise ValueError(f'{where}: unknown variable {name!r}; open_weather (page 40d) gives variables their names')
+            raise ValueError(f'{where}: unknown variable {name!r}; open_weather (page 40dd) gives variables their names')
         _check_variable(values, VARIABLES[name], where)
     grid_of(ds.latitude, ds.longitude)
     _check_axes(ds, where)
