@@ -8,8 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['SIMPLE', 'COMMANDS', 'simulate', 'check', 'prepare', 'regrid', 'score']
 
-# %% ../../nbs/49_weather_commands.ipynb #2fc8a6cd
-import sys
+# %% ../../nbs/49_weather_commands.ipynb #1f257f69
 from dataclasses import replace
 from pathlib import Path
 

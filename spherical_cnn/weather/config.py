@@ -34,7 +34,7 @@ class Variable:
 # %% ../../nbs/40_weather_names.ipynb #07aefb48
 _VARIABLES = (
     Variable('geopotential', 'z', 'm**2 s**-2', 'level', -6e3, 5e5, ('phi',)),
-    Variable('temperature', 't', 'K', 'level', 150, 350, ('ta', 'air_temperature')),
+    Variable('temperature', 't', 'K', 'level', 130, 350, ('ta', 'air_temperature')),
     Variable('specific_humidity', 'q', 'kg kg**-1', 'level', -1e-3, .06, ('hus',)),
     Variable('relative_humidity', 'r', '%', 'level', -40, 200, ('hur',)),
     Variable('u_component_of_wind', 'u', 'm s**-1', 'level', -200, 200, ('ua', 'eastward_wind')),

@@ -239,6 +239,8 @@ def _field(stacked, levels, like, name): # array, level of each channel, Dataset
         return xr.DataArray(values[..., levels.index(None)].astype(dtype), dims=dims, attrs=attrs)
     lacking = np.full(values.shape[:-1], np.nan, dtype)
     each = [values[..., levels.index(p)].astype(dtype) if p in levels else lacking for p in like.level.values]
+    lost = [int(p) for p in like.level.values if p not in levels]
+    if lost: attrs = attrs | {'missing_levels': lost}
     return xr.DataArray(np.stack(each, dims.index('level')), dims=dims, attrs=attrs)
 
 def _attributes(v): # Variable -> attributes that the one form asks for

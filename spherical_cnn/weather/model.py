@@ -9,8 +9,9 @@ from __future__ import annotations
 __all__ = ['model_stages', 'fields_to_rows', 'rows_to_fields', 'Fixed', 'season', 'fit_season', 'Climate', 'target_hours',
            'Scales', 'WeatherModel', 'new_model']
 
-# %% ../../nbs/43_weather_model.ipynb #b433747f
+# %% ../../nbs/43_weather_model.ipynb #f44cdf10
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -235,13 +236,21 @@ def _with_normals(model, y, minutes): # WeatherModel, (b, lat, lon, channel_out)
     places = np.array([names.index(c) for c in model.protocol.targets])
     return y + jnp.concatenate([model.climate(minutes + 60*h, places) for h in model.hours], -1)
 
-# %% ../../nbs/43_weather_model.ipynb #06f5f84b
+# %% ../../nbs/43_weather_model.ipynb #a6bc634f
+@partial(jax.jit, static_argnums=range(6))
+def _drawn(config, p, grid, scales, lead_hours, seed, climate): # as below -> arrays of a model
+    return nnx.split(WeatherModel(config, p, grid, scales, climate, lead_hours, rngs=nnx.Rngs(seed)))[1]
+
 def new_model(
     config:WeatherModelConfig,
-    *args,         # of WeatherModel, after its configuration
-    seed:int=0,    # of the initial filters
+    p:Protocol,
+    grid:Grid,
+    scales:Scales,
+    climate:np.ndarray=None,
+    lead_hours:int=None,
+    seed:int=0, # of the initial filters
 )->WeatherModel:
-    "A model whose weights are drawn by one compiled program"
-    def build(): return nnx.split(WeatherModel(config, *args, rngs=nnx.Rngs(seed)))
-    graph, _ = nnx.eval_shape(build)
-    return nnx.merge(graph, jax.jit(lambda: build()[1])())
+    "A model as `WeatherModel` makes it, its weights drawn by one compiled program"
+    build = partial(WeatherModel, config, p, grid, scales, climate, lead_hours)
+    graph, _ = nnx.split(nnx.eval_shape(lambda: build(rngs=nnx.Rngs(seed))))
+    return nnx.merge(graph, _drawn(config, p, grid, scales, lead_hours, seed, climate))

@@ -8,8 +8,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['PRESETS', 'WeatherModelConfig', 'WeatherTrainConfig', 'WeatherRunConfig', 'preset']
 
-# %% ../../nbs/42d_weather_presets.ipynb #c9cc304b
-from dataclasses import dataclass, replace
+# %% ../../nbs/42d_weather_presets.ipynb #36a2ab83
+from dataclasses import dataclass
 from typing import Literal
 
 from ..train.config import preset as changed, presets

@@ -177,8 +177,15 @@ def _check_block(block, arrays, times, where): # Dataset, name -> zarr array, (t
         values, expected = block[name], tuple(array.attrs['_ARRAY_DIMENSIONS'])
         if values.dims != expected or values.shape[1:] != array.shape[1:]:
             raise ValueError(f'{where}: {name} has sizes {dict(values.sizes)}, expected {expected} of {array.shape}')
-        finite = np.isfinite(values.values)
+        finite = np.isfinite(values.values) | _is_absent(values)
         if not finite.all(): raise ValueError(f'{where}: {name} is {_first_place(values, ~finite)}')
+
+def _is_absent(values): # DataArray -> array of bool that can be broadcast to it
+    "Where a variable has no level that others have; the attribute `missing_levels` lists them"
+    lost = values.attrs.get('missing_levels', [])
+    if 'level' not in values.dims or not len(lost): return np.zeros((1,)*values.ndim, bool)
+    shape = [n if d == 'level' else 1 for d, n in values.sizes.items()]
+    return np.isin(values.level.values, lost).reshape(shape)
 
 def _first_place(values, wrong): # DataArray, array of bool -> text
     "The first value that is wrong, and where it is"
