@@ -7,9 +7,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['run_protocol', 'run_task', 'state_channels', 'model_climate', 'departure_sizes', 'model_knowledge', 'forecast_batch',
-           'training_loss', 'validation', 'WeatherRun', 'train_run', 'open_run', 'ModelForecast']
+           'training_loss', 'validation', 'WeatherRun', 'train_run', 'open_run', 'ModelForecast', 'prepared_states']
 
-# %% ../../nbs/46_weather_training.ipynb #15d17a00
+# %% ../../nbs/46_weather_training.ipynb #e18043d9
 import io
 import json
 import os
@@ -29,7 +29,7 @@ from ..train.loop import TrainStage, Trainer, warmup_cosine
 from ..train.records import printable, read_metrics, write_whole
 from ..train.runs import DataRecord, start_run, write_card
 from ..train.weights import load_weights, save_weights
-from .config import TIME, Protocol, channel, protocol
+from .config import TIME, VARIABLES, Protocol, channel, protocol
 from .fields import stack_channels, unstack_channels
 from .form import grid_of, label_of
 from .forecasts import forecast_like, lead_times
@@ -427,3 +427,19 @@ def _steps(model, inputs, minutes, features, steps): # as in `rollout` -> iterat
         if k + 1 == steps: return
         parts = [now, inputs[..., n:n + len(p.constants)]] + ([features[:, k + 1]] if p.features else [])
         inputs = jnp.concatenate(parts, -1)
+
+# %% ../../nbs/46_weather_training.ipynb #3a919d1c
+def prepared_states(
+    prepared,    # of `open_prepared`
+    period:str,  # 'train' | 'validation' | 'test'
+)->xr.Dataset:   # of the one form, in memory
+    "The states of a period, with the constant fields"
+    places = np.flatnonzero(prepared.periods.contains(period, prepared.times))
+    if not len(places): raise ValueError(f'the prepared data have no times of the period {period}')
+    levels = sorted({channel(c).level for c in prepared.channels if channel(c).level})
+    coords = dict(time=prepared.times[places], latitude=prepared.latitude, longitude=prepared.longitude)
+    if levels: coords['level'] = levels
+    like = xr.Dataset(coords=coords, attrs=dict(data_label=prepared.data_label))
+    ds = unstack_channels(prepared.fields.oindex[places], prepared.channels, like)
+    units = {n: VARIABLES[n].unit for n in prepared.constants if n in VARIABLES}
+    return ds.assign({n: (('latitude', 'longitude'), prepared.constants[n], {'units': u}) for n, u in units.items()})
