@@ -96,13 +96,15 @@ def opened(
     source, # path, list of paths, or Dataset of the one form
     needs,  # channels
 )->xr.Dataset:
-    "The data in the one form; without radiation, or with other channels, if they lack some that are needed"
+    "The data in the one form, with its constant fields; without radiation, or with others, if some are missing"
     if isinstance(source, xr.Dataset): return check_form(source)
+    static = [n for n, v in VARIABLES.items() if v.where == 'static'] # kept where they are: a model may want them
+    first = list(dict.fromkeys([*needs, *static]))
     told = []
-    for wanted in (needs, [n for n in needs if n != _RADIATION], None):
+    for wanted in (first, needs, [n for n in first if n != _RADIATION], [n for n in needs if n != _RADIATION], None):
         try: return open_weather(source, wanted)
         except ValueError as e: told.append(e)
-    raise told[0]
+    raise told[1] # what the protocol lacks
 
 # %% ../../nbs/40ga_weather_preparation.ipynb #1862a7db
 def _wanted_times(ds, protocol, periods, channels): # Dataset, Protocol, Periods, texts -> (time,) datetime64
