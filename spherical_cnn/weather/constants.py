@@ -21,13 +21,9 @@ from ..harmonics.transform import SpinTransform
 from ..nn.pooling import resize_degrees
 from ..testing import float64
 from .config import GRAVITY
+from .regrid import cell_edges
 
 # %% ../../nbs/42c_real_fields.ipynb #2a73bdfc
-def _edges(
-    grid:Grid,
-)->np.ndarray: # (nlat + 1,) cosines of the colatitudes between rings, from 1 to -1
-    return np.cos(np.concatenate([[0], (grid.colat[1:] + grid.colat[:-1])/2, [np.pi]]))
-
 def _around(
     ring:np.ndarray, # (columns,) means over equal steps of longitude, the first begins at 0
     nlon:int,
@@ -44,8 +40,8 @@ def _averages(
     boxes:np.ndarray, # (rows, columns) north to south, equal steps of colatitude and of longitude from 0
     grid:Grid,
 )->np.ndarray: # (nlat, nlon)
-    "Means over the cells of a grid, Eq. (42.1)"
-    rows, wanted = np.cos(np.linspace(0, np.pi, len(boxes) + 1)), _edges(grid)
+    "Means over the cells of a grid, Eq. (42c.1)"
+    rows, wanted = np.cos(np.linspace(0, np.pi, len(boxes) + 1)), cell_edges(grid)
     result = np.empty((grid.nlat, grid.nlon))
     for i in range(grid.nlat):
         overlap = np.minimum(rows[:-1], wanted[i]) - np.maximum(rows[1:], wanted[i + 1])

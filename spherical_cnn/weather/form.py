@@ -80,7 +80,8 @@ def check_form(
     "A data set that keeps the rules at the top of this page; ValueError names the first broken one. Reads no values"
     for name, values in ds.data_vars.items():
         if name not in VARIABLES:
-            raise ValueError(f'{where}: unknown variable {name!r}; open_weather (page 40dd) gives variables their names')
+            mend = 'open_weather (page 40dd) gives variables their names'
+            raise ValueError(f'{where}: unknown variable {name!r}; {mend}')
         _check_variable(values, VARIABLES[name], where)
     grid_of(ds.latitude, ds.longitude)
     _check_axes(ds, where)

@@ -28,6 +28,7 @@ from .config import VARIABLES
 from .data import open_weather
 from .fields import pole_error, repair_poles, spin_to_wind, wind_to_spin
 from .form import check_form, grid_of, latitudes, longitudes
+from .simulate_levels import interval_overlaps
 from .store import TimeStore, is_complete, map_blocks, read_attributes
 
 # %% ../../nbs/42b_regridding.ipynb #dc43987f
@@ -138,9 +139,7 @@ def area_mean(
 
 # %% ../../nbs/42b_regridding.ipynb #417d39a6
 def _overlap(new, old): # (m + 1,), (n + 1,) ascending edges -> (m, n) lengths
-    low = np.maximum(new[:-1, None], old[None, :-1])
-    high = np.minimum(new[1:, None], old[None, 1:])
-    return np.maximum(high - low, 0)
+    return interval_overlaps((old[:-1], old[1:]), (new[:-1], new[1:]))
 
 def _latitude_shares(grid_in, grid_out): # -> (lat', lat)
     lengths = _overlap(-cell_edges(grid_out), -cell_edges(grid_in))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['GAS', 'LAPSE', 'places', 'ramps', 'interpolate', 'pressure_temperature', 'pressure_geopotential',
-           'sea_level_pressure', 'Resampling']
+           'sea_level_pressure', 'Resampling', 'interval_overlaps']
 
 # %% ../../nbs/41b_pressure_levels.ipynb #cfd2ab9e
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def ramps(
     y:jax.Array,  # (p, lat, lon) see `places`
     x:np.ndarray, # (level,) ln sigma of the model's levels, from the top down
 )->jax.Array: # (level - 1, p, lat, lon), from 0 to 1
-    "S_k(y) of Eq. (41.1)"
+    "S_k(y) of Eq. (41b.1)"
     x = np.asarray(x, float).reshape(-1, 1, 1, 1)
     return jnp.clip((y - x[:-1])/(x[1:] - x[:-1]), 0, 1)
 
@@ -42,7 +42,7 @@ def interpolate(
     f:jax.Array, # (level, lat, lon)
     S:jax.Array, # (level - 1, p, lat, lon) see `ramps`
 )->jax.Array: # (p, lat, lon)
-    "A field at pressure levels, linear in ln p, constant beyond the highest and the lowest level, Eq. (41.1)"
+    "A field at pressure levels, linear in ln p, constant beyond the highest and the lowest level, Eq. (41b.1)"
     return f[0] + jnp.einsum('kpij,kij->pij', S, f[1:] - f[:-1], precision='highest')
 
 # %% ../../nbs/41b_pressure_levels.ipynb #fa45d880
@@ -57,7 +57,7 @@ def pressure_temperature(
     y:jax.Array,  # (p, lat, lon) see `places`
     x:np.ndarray, # (level,) ln sigma
 )->jax.Array: # (p, lat, lon) K
-    "Temperature at pressure levels, Eqs. (41.1) and (41.3)"
+    "Temperature at pressure levels, Eqs. (41b.1) and (41b.3)"
     return interpolate(T, ramps(y, x))*_warming(y, x)
 
 def pressure_geopotential(
@@ -66,7 +66,7 @@ def pressure_geopotential(
     y:jax.Array,   # (p, lat, lon) see `places`
     x:np.ndarray,  # (level,) ln sigma
 )->jax.Array: # (p, lat, lon) m2/s2
-    "Geopotential at pressure levels, Eqs. (41.2) and (41.3)"
+    "Geopotential at pressure levels, Eqs. (41b.2) and (41b.3)"
     S = ramps(y, x)
     step = (T[1:] - T[:-1])*np.diff(x).reshape(-1, 1, 1)
     parabola = GAS/2*jnp.einsum('kpij,kij->pij', S*(1 - S), step, precision='highest')
@@ -79,7 +79,7 @@ def sea_level_pressure(
     surface_pressure:jax.Array, # (lat, lon) Pa
     x:np.ndarray,  # (level,) ln sigma
 )->jax.Array: # (lat, lon) Pa
-    "Pressure where the geopotential of Eq. (41.3) is zero"
+    "Pressure where the geopotential of Eq. (41b.3) is zero"
     return surface_pressure*np.exp(x[-1])*(1 + LAPSE*phi[-1]/(GRAVITY*T[-1]))**(GRAVITY/(GAS*LAPSE))
 
 # %% ../../nbs/41b_pressure_levels.ipynb #1d8c251e
@@ -120,10 +120,17 @@ def _band_edges(grid): # Grid -> (nlat + 1,) sine of latitude, from the north po
     if grid.kind == 'gauss': return 1 - np.r_[0, np.cumsum(grid.weights)*grid.nlon/(2*np.pi)]
     return np.cos(np.r_[0, (grid.colat[1:] + grid.colat[:-1])/2, np.pi])
 
-def _shares(old, new): # edges of intervals on a line, (2, old) and (2, new) -> (new, old)
-    "The length that two intervals share, divided by that of the new one"
+def interval_overlaps(
+    old:tuple, # lower ends and upper ends of intervals on a line: two arrays (old,)
+    new:tuple, # the same of the new intervals: two arrays (new,)
+)->np.ndarray: # (new, old)
+    "The length that each new interval shares with each old one"
     common = np.minimum(old[1], new[1][:, None]) - np.maximum(old[0], new[0][:, None])
-    return np.clip(common, 0, None)/(new[1] - new[0])[:, None]
+    return np.clip(common, 0, None)
+
+def _shares(old, new): # as above -> (new, old)
+    "The overlaps, divided by the length of the new interval"
+    return interval_overlaps(old, new)/(new[1] - new[0])[:, None]
 
 def _latitude_shares(old, new): # Grids -> (new lat, old lat)
     old, new = (-_band_edges(grid) for grid in (old, new))
