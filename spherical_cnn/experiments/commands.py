@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['COMMANDS', 'demo', 'digits', 'table6', 'augmentation', 'learning_curve', 'bench_transforms', 'bench_layers',
-           'bench_molecules']
+__all__ = ['COMMANDS', 'demo', 'demo_weather', 'digits', 'table6', 'augmentation', 'learning_curve', 'bench_transforms',
+           'bench_layers', 'bench_molecules']
 
 # %% ../../nbs/59_experiment_commands.ipynb #c2091be1
 from dataclasses import replace
@@ -27,6 +27,22 @@ def demo(
         out: Folder to leave weights, predictions.csv and pictures in; must not hold another run.
     """
     from spherical_cnn.experiments.demo import run_demo
+    run_demo(out)
+
+# %% ../../nbs/59_experiment_commands.ipynb #4dd5fbe2
+def demo_weather(
+    out: Path = Path('runs/demo-weather'),
+):
+    """The second main job: simulate a year of weather, train for minutes, forecast, score, draw.
+
+    It takes about twelve minutes on two cores, and goes on where it was stopped.
+
+    Example: spherical-cnn demo-weather --out runs/demo-weather
+
+    Args:
+        out: Folder to leave the atmosphere, the run, scores.csv and pictures in.
+    """
+    from spherical_cnn.experiments.weather_demo import run_demo
     run_demo(out)
 
 # %% ../../nbs/59_experiment_commands.ipynb #bdb33d95
@@ -216,6 +232,7 @@ def bench_molecules(
 # %% ../../nbs/59_experiment_commands.ipynb #6c1a8879
 COMMANDS = {
     'demo': demo,
+    'demo-weather': demo_weather,
     'digits': digits,
     'molecules table6': table6,
     'molecules augmentation': augmentation,

@@ -384,7 +384,7 @@ def _starts(texts, every): # texts of times or first..last, hours -> (n,) dateti
         found += list(np.arange(np.datetime64(first, 'm'), end, step))
     return np.unique(np.array(found, 'datetime64[ns]'))
 
-# %% ../../nbs/49_weather_commands.ipynb #00a9edae
+# %% ../../nbs/49_weather_commands.ipynb #9139b18e
 def forecast(
     run: tyro.conf.Positional[Path],
     data: str,
@@ -394,7 +394,7 @@ def forecast(
     every: int = 24,
     block: int = 8,
 ):
-    """Forecast from initial fields with a trained run, as a store that WeatherBench 2's tools read.
+    """Forecast from initial fields with a trained run, into a store laid out as WeatherBench 2's.
 
     Example: spherical-cnn weather forecast runs/z500 --data atmosphere.zarr --start 2005-03-01 --out forecast.zarr
 
