@@ -66,8 +66,8 @@ def moments(
 def _each_channel(function, fields, weights): # (time, place), (place,) -> Moments of numbers; as above; -> Moments
     n, nlon = fields.shape[1], fields.shape[3]
     w = np.repeat(np.asarray(weights, float)/(np.sum(weights)*nlon), nlon)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(lambda x: function(x.reshape(n, len(w)), w), fields))
+    def of_channel(x): return function(x.reshape(n, len(w)), w) # (time, latitude, longitude) -> Moments of numbers
+    with ThreadPoolExecutor(os.cpu_count()) as pool: parts = list(pool.map(of_channel, fields))
     return Moments(parts[0].n, *(np.array([getattr(p, name) for p in parts]) for name in ('mu', 'M', 'low', 'high')))
 
 def _channel_moments(x, w, earlier=None): # (time, place), (place,), the same to be subtracted -> Moments of numbers
