@@ -163,7 +163,7 @@ def stage_site():
     rescued = [p.name for p in sorted(stage.glob('*.ipynb')) if rescue_prose(p)]
     if rescued: print(f"note: prose below the title in the first cell of {', '.join(rescued)}: kept here, but Quarto would lose it; tools/refresh.py --titles moves it")
     for page in stage.glob('*.ipynb'): source_once(page)
-    pages = {p.name: re.sub(r'^\d+[a-z]?_', '', p.name) for p in stage.glob('*.ipynb')}
+    pages = {p.name: re.sub(r'^\d+[a-z0-9]*_', '', p.name) for p in stage.glob('*.ipynb')}
     if len(set(pages.values())) < len(pages): sys.exit(f'build_docs: two notebooks would make the same page: {sorted(pages)}')
     for file in [*stage.glob('*.ipynb'), *stage.glob('*.yml')]:
         text = file.read_text().replace(f"{cfg['doc_host']}{cfg['doc_baseurl']}/", '') if file.suffix == '.ipynb' else file.read_text()

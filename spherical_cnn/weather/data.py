@@ -8,7 +8,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['Description', 'describe_layout', 'open_weather', 'load_checked', 'Problem', 'missing_chunks']
 
-# %% ../../nbs/40dd_weather_data.ipynb #0f3a53b7
+# %% ../../nbs/40dd_weather_data.ipynb #9dfba689
 import os
 import re
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from .layouts import LAYOUTS
 from .lazy import Absent, Joined, Summed, Taken, lazy_variable
 from .meaning import conversion, read_piece
 
-
+# %% ../../nbs/40dd_weather_data.ipynb #0f3a53b7
 _all_ = ['Problem', 'missing_chunks'] # of page 40db, which are found here as well
 
 # %% ../../nbs/40dd_weather_data.ipynb #356cfdf3

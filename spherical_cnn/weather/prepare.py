@@ -286,7 +286,7 @@ def prepare(
     progress:bool=True,  # show bars
     climatology:str='auto', # 'window', 'harmonics', 'mean', or what the length of the record allows
     block_bytes:int=2**25,  # about, of what is written at once
-)->Prepared:
+): # Prepared
     "Write the folder that training reads; ValueError and OSError come before the first field"
     out, plan = Path(out), make_plan(source, protocol, periods, climatology, block_bytes)
     store = TimeStore(out/'fields.zarr', plan.times, plan.block)
