@@ -10,7 +10,8 @@ __all__ = ['Finding', 'Service', 'golden_sample', 'compare_with_sample', 'Report
 
 # %% ../../nbs/40e_weather_check.ipynb #3fcaa123
 import os
-from dataclasses import asdict, dataclass, field
+import warnings
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from ..train.records import printable
 from .config import PROTOCOLS, VARIABLES, channel
 from .config import protocol as protocol_of
 from .data import describe_layout
-from .files import Problem, Problems, find_pieces, missing_chunks
+from .files import Problem, Problems, find_pieces, missing_chunks, paths_of
 from .form import grid_of, label_of
 from .meaning import variable_of
+from .store import is_complete
 
 # %% ../../nbs/40e_weather_check.ipynb #21b51f21
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ _CUT = 'the file was cut short or a chunk is damaged; fetch it again'
 def _at(values, k): return '' if k is None else f' at {_stamp(values.time.values[k])}'
 
 # %% ../../nbs/40e_weather_check.ipynb #e6995595
+_AGAIN = 'fetch the data again, or choose a period without them'
+
 def _field_findings(v, one, values, k, ds, findings): # Variable, one time, DataArray, its index, Dataset, _Findings
     where, gone = f'{v.name}{_at(values, k)}', np.isnan(one)
     if 'missing_levels' in values.attrs: return # page 40dd has put NaN there
@@ -140,8 +144,9 @@ def _field_findings(v, one, values, k, ds, findings): # Variable, one time, Data
         mend = 'a chunk was never written, or the time lies outside of the data'
         return findings.error(where, 'every value is NaN', mend)
     if gone.any() and v.name != 'sea_surface_temperature':
-        mend = 'fetch the data again, or choose a period without them'
-        findings.error(where, f'{gone.sum():,} of {gone.size:,} values are NaN', mend)
+        findings.error(where, f'{gone.sum():,} of {gone.size:,} values are NaN', _AGAIN)
+    endless = np.isinf(one).sum()
+    if endless: return findings.error(where, f'{endless:,} of {one.size:,} values are infinite', _AGAIN)
     if v.where != 'static' and _is_flat(one):
         mend = 'the file was cut short, or the variable was never filled in'
         findings.error(where, f'the whole field is {np.nanmax(one):g}', mend)
@@ -153,10 +158,14 @@ def _is_flat(one): # one time (..., nlat, nlon) -> whether a whole field is one 
 # %% ../../nbs/40e_weather_check.ipynb #16b6b59f
 def _chunk_findings(path, findings): # path of a Zarr store, _Findings
     import zarr
+    if not is_complete(path): return # told already
     group, lost = zarr.open_group(str(path), mode='r'), missing_chunks(path)
     for name, array in group.arrays(): _slow_chunks(f'{Path(path).name}, {name}', array, findings)
     if not lost: return
-    with xr.open_zarr(path, decode_timedelta=True, chunks=None) as raw:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore') # of missing consolidated metadata
+        raw = xr.open_zarr(path, decode_timedelta=True, chunks=None)
+    with raw:
         for name, chunks in lost.items(): _lost_chunks(Path(path).name, name, chunks, group[name], raw, findings)
 
 def _lost_chunks(where, name, chunks, array, raw, findings): # names, [index], zarr array, Dataset, _Findings
@@ -351,6 +360,8 @@ class Report:
     services: tuple        # of Service, one for each protocol
     differences: tuple = () # from the golden sample, where the files have problems
     extremes: dict = field(default_factory=dict) # {name: {'low', 'high' and when}}, from a deep check
+    deep: bool = False      # whether every value was read
+    protocol: str = None    # whose lacks are among the findings
 
     @property
     def ok(self)->bool: return all(p.severity != 'error' for p in self.problems) # no finding is an error
@@ -367,6 +378,7 @@ class Report:
 
 # %% ../../nbs/40e_weather_check.ipynb #9a4b5f07
 def _head(r): # Report -> lines
+    if not r.files: return [f'{r.source}: nothing that could be opened']
     t = r.times
     hours = t.get('step_hours')
     step = '' if hours is None else ', hourly' if hours == 1 else f', every {hours:g} hours'
@@ -389,7 +401,9 @@ def _protocol_lines(r): # Report -> lines of a table
     for s in r.services:
         rows.append((s.name, 'yes' if s.ok else 'no', str(len(s.lacks) or '-'), str(len(s.remarks) or '-')))
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    return ['  ' + '  '.join(f'{cell:{w}}' for cell, w in zip(row, widths)).rstrip() for row in rows]
+    lines = ['  ' + '  '.join(f'{cell:{w}}' for cell, w in zip(row, widths)).rstrip() for row in rows]
+    told = r.protocol or not any(s.lacks or s.remarks for s in r.services)
+    return lines if told else [*lines, '  what is lacking: --protocol and a name, as in --protocol z500-t850']
 
 # %% ../../nbs/40e_weather_check.ipynb #b7a3f68d
 def _extreme_lines(r): # Report -> lines
@@ -398,8 +412,9 @@ def _extreme_lines(r): # Report -> lines
             for name, e in r.extremes.items()]
 
 def _problem_lines(r): # Report -> lines
-    if not r.problems: return ['no problems found']
-    verdict = '' if r.ok else ', and the data cannot be used as they are'
+    read = '' if r.deep or not r.variables else '; of each variable three times were read, --deep reads all'
+    if not r.problems: return [f'no problems found{read}']
+    verdict = read if r.ok else ', and the data cannot be used as they are'
     lines = [f"{len(r.problems)} finding{'s'[:len(r.problems) != 1]}{verdict}:"]
     lines += [f'  {k}. {p}' for k, p in enumerate(r.problems, 1)]
     if r.differences:
@@ -480,14 +495,15 @@ def check_files(
     findings = _Findings()
     told = describe_layout(source, None, layout, times, accumulations, check_values=True)
     for p in told.problems: findings.append(Finding(p.where, p.what, p.mend))
-    ds, paths = told.dataset, _paths(source)
+    ds, paths = told.dataset, _paths(source, told)
     step = _look(paths, ds, findings)
     extremes = _deep_findings(ds, findings) if deep and ds is not None else {}
     services = () if ds is None else tuple(_service(p, ds, step) for p in PROTOCOLS.values())
     for s in services:
         if s.name == protocol: findings += [*s.lacks, *s.remarks]
     size = int(source.nbytes) if isinstance(source, xr.Dataset) else sum(map(_bytes_at, paths))
-    return _report(source, told, size, step, findings, services, extremes)
+    report = _report(source, told, len(paths), size, step, findings, services, extremes)
+    return replace(report, deep=deep, protocol=protocol)
 
 # %% ../../nbs/40e_weather_check.ipynb #7af47df3
 def _look(paths, ds, findings): # files and stores, Dataset of the form or None, _Findings -> step of the times or None
@@ -504,11 +520,15 @@ def _look(paths, ds, findings): # files and stores, Dataset of the form or None,
     return step
 
 # %% ../../nbs/40e_weather_check.ipynb #d87e9949
-def _paths(source): # any source -> local files and stores that were opened
-    pieces = find_pieces(source, {}, None, Problems()) # what cannot be opened is told by describe_layout
-    paths = (p.raw.encoding.get('source') for p in pieces if p.kind != 'memory')
-    return [Path(p) for p in dict.fromkeys(paths) if p and os.path.exists(p)]
+def _paths(source, told): # any source, its Description -> local files and stores that were opened
+    several = isinstance(source, (list, tuple))
+    if isinstance(source, xr.Dataset): return []
+    if several: return [p for s in source for p in _paths(s, told)]
+    try: paths = paths_of(source)
+    except Exception: return [] # an address that cannot be reached is told by describe_layout
+    return [p for p in dict.fromkeys(map(Path, paths)) if p.name in told.files and p.exists()]
 
+# %% ../../nbs/40e_weather_check.ipynb #b2d7a0c4
 def _sum_findings(ds, step, findings): # Dataset, step, _Findings: sums that do not fill the time between stamps
     for name in ds.data_vars:
         hours = VARIABLES[name].hours
@@ -517,7 +537,7 @@ def _sum_findings(ds, step, findings): # Dataset, step, _Findings: sums that do 
             what = f'sums over {hours} h at times {apart}: the rain of the hours between is in no field'
             findings.warn(name, what, 'fetch every hour; sums over six hours are made of them')
 
-def _report(source, told, size, step, findings, services, extremes): # the parts of a Report
+def _report(source, told, count, size, step, findings, services, extremes): # the parts of a Report
     ds = told.dataset
     path = source if isinstance(source, (str, os.PathLike)) else ', '.join(told.files[:3]) or 'data in memory'
     name = printable(os.path.basename(str(path).rstrip('/')) or path)
@@ -525,7 +545,7 @@ def _report(source, told, size, step, findings, services, extremes): # the parts
     layout = told.layout if told.files else 'unknown layout'
     variables = {n: _about(n, ds, told) for n in (told.found if ds is None else ds.data_vars)}
     return Report(
-        name, layout, 'unknown' if ds is None else label_of(ds), len(told.files), size,
+        name, layout, 'unknown' if ds is None else label_of(ds), count or len(told.files), size,
         f'{_grid_words(grid)}, {360/grid.nlon:g} degrees' if grid else '', 360/grid.nlon if grid else None,
         variables, told.ignored, _about_times(ds, step),
         found, services, _differences(source, told.layout) if told.problems else (), extremes)
@@ -552,5 +572,6 @@ def _bytes_at(path): # Path of a file or folder -> bytes
     return sum(os.path.getsize(os.path.join(where, n)) for where, _, names in os.walk(path) for n in names)
 
 def _differences(source, layout): # any source, its layout -> what is otherwise than in the golden sample
-    if not isinstance(source, (str, os.PathLike)): return ()
+    "Those of `cf` have names of their own choice, and differ without being wrong"
+    if layout == 'cf' or not isinstance(source, (str, os.PathLike)): return ()
     return tuple(compare_with_sample(source, layout)) if _structure(source) else ()

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from ..train.records import printable
+from .config import find_variable
 
 # %% ../../nbs/40db_weather_files.ipynb #9db90144
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Problems(list):
     ):
         "ValueError with every problem, each once, if there is one"
         if not self: return
+        if len(set(self)) == 1 and self[0].where == printable(where): raise ValueError(str(self[0]))
         lines = [f'  {k}. {p}' for k, p in enumerate(dict.fromkeys(self), 1)]
         head = f"{printable(where)} cannot be used, for {len(lines)} reason{'s' if len(lines) > 1 else ''}:"
         if len(lines) > 30: lines = [*lines[:29], f'  and {len(lines) - 29} more']
@@ -107,24 +109,43 @@ def _paths_at(url): # text -> list of URLs
     return [fs.unstrip_protocol(p) for p in sorted(fs.find(path)) if p.lower().endswith(_FILES)]
 
 # %% ../../nbs/40db_weather_files.ipynb #c9488f90
-_MAGIC = ((b'GRIB', 'grib'), (b'CDF', 'netcdf'), (b'\x89HDF', 'netcdf'), (b'PK', 'zip'))
+_MAGIC = ((b'GRIB', 'grib'), (b'CDF', 'netcdf'), (b'\x89HDF', 'netcdf'), (b'PK', 'zip'), (b'\x1f\x8b', 'gzip'),
+          (b'BZh', 'bzip2'), (b'\xfd7zXZ', 'xz'), (b'<', 'web page'))
 
 def _bytes(path): # path or URL -> file object
     if not _is_url(path): return open(path, 'rb')
     fs, inside = _file_system(path)
     return fs.open(inside, 'rb')
 
-def _kind(path): # path or URL of one file or store -> 'zarr' | 'grib' | 'netcdf' | 'zip' | 'unknown'
+def _kind(path): # path or URL of one file or store -> 'zarr' | 'grib' | 'netcdf', or one of _REFUSED
     if _is_store(path): return 'zarr'
-    with _bytes(path) as file: start = file.read(4)
+    with _bytes(path) as file: start = file.read(265)
+    if not start: return 'empty'
+    if start[257:262] == b'ustar': return 'tar'
     return next((kind for magic, kind in _MAGIC if start.startswith(magic)), 'unknown')
+
+_REFUSED = dict(
+    zip='this is a ZIP archive, as the Climate Data Store sends them; unpack it first',
+    tar='this is a tar archive; unpack it first', gzip='this is compressed with gzip; unpack it first',
+    bzip2='this is compressed with bzip2; unpack it first', xz='this is compressed with xz; unpack it first',
+    empty='this file is empty; fetch it again', unknown='this is neither netCDF, nor GRIB, nor a Zarr store')
+_REFUSED['web page'] = 'this is a web page or XML, perhaps the message of a server that refused; fetch it again'
 
 # %% ../../nbs/40db_weather_files.ipynb #ee232513
 class Refused(ValueError):
     "A file that is not read, with the reason in the message"
 
 def _open_zarr(path): # path or URL -> list of Dataset
-    return [xr.open_dataset(str(path), engine='zarr', decode_timedelta=True, cache=False)]
+    raw = xr.open_dataset(str(path), engine='zarr', decode_timedelta=True, cache=False)
+    lost = [] if _is_url(path) else [n for n in _folders(path) if n not in raw.variables and _is_known(n)]
+    if lost: raise Refused(f"the metadata of {', '.join(lost)} are missing or damaged; fetch the store again")
+    return [raw]
+
+def _folders(path): return sorted(f.name for f in os.scandir(path) if f.is_dir()) # an array of a store is a folder
+
+def _is_known(name): # whether a variable of page 40 is called so
+    try: return bool(find_variable(name))
+    except ValueError: return False
 
 def _open_netcdf(path): # path or URL -> list of Dataset
     with _bytes(path) as file: classic = file.read(4) in (b'CDF\x01', b'CDF\x02')
@@ -192,10 +213,9 @@ def open_file(
 )->list: # of Piece: one, or several for GRIB
     "A file or store, opened; ValueError (Refused), ImportError or an error of the reader if that is impossible"
     kind = _kind(path)
-    if kind == 'zip': raise Refused('this is a ZIP archive, as the Climate Data Store sends them; unpack it first')
-    if kind == 'unknown': raise Refused('this is neither netCDF, nor GRIB, nor a Zarr store')
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore') # of missing consolidated metadata and of calendars
+    if kind in _REFUSED: raise Refused(_REFUSED[kind])
+    with warnings.catch_warnings(): # of missing consolidated metadata and of calendars
+        warnings.simplefilter('ignore')
         raws = dict(zarr=_open_zarr, netcdf=_open_netcdf, grib=_open_grib)[kind](path)
     return [Piece(_last(path), kind, raw) for raw in raws]
 
@@ -205,14 +225,22 @@ def _tried(path, problems): # path or URL, Problems -> list of Piece, empty afte
     except FileNotFoundError: problems.tell(path, 'there is no such file')
     except Refused as e: problems.tell(path, e)
     except Exception as e: # of any reader
-        problems.tell(path, f'it cannot be opened ({_first_line(e, path)})', 'if it was cut short, fetch it again')
+        unit = re.search("unable to decode time units '(.*?)'", str(e))
+        told = f'the times have the unit {unit[1]!r}, which gives no dates' if unit else _first_line(e, path)
+        if unit: problems.tell(path, told, _UNIT_OF_TIME)
+        else: problems.tell(path, f'it cannot be opened ({told})', 'if it was cut short, fetch it again')
     return []
+
+_UNIT_OF_TIME = 'give them one such as "hours since 1900-01-01", in years from 1678 to 2261'
 
 def _first_line(error, path): # exception, path -> its message without the folder
     text = str(error).replace(os.path.abspath(path), _last(path)).strip().split('\n')[0]
     return text if len(text) < 160 else text[:157] + '...'
 
 # %% ../../nbs/40db_weather_files.ipynb #21902f97
+def _is_prepared(source): # what find_pieces takes -> whether it is a folder that page 40ga has written
+    return isinstance(source, (str, os.PathLike)) and os.path.exists(os.path.join(source, 'prepared.json'))
+
 def find_pieces(
     source,        # path, folder, pattern or URL, or a list of them; or data sets that are open already
     wanted:dict,   # {variable: levels}; empty for all
@@ -229,6 +257,9 @@ def find_pieces(
         problems.tell(source, f'it cannot be reached ({type(e).__name__}: {e})')
         return []
     if not paths: problems.tell(source, 'there is no netCDF or GRIB file and no Zarr store in it')
+    if _is_prepared(source):
+        problems.tell(source, 'this is a folder of weather prepare', 'give the data that it was made from')
+        return []
     needed = _needed(paths, wanted, times)
     if paths and not needed: problems.tell(source, f'none of its {len(paths)} files is for these variables and times')
     return [piece for path in needed for piece in _tried(path, problems)]

@@ -37,7 +37,8 @@ def lead_times(
     zero, most, least = np.timedelta64(0, 'h'), np.timedelta64(17544, 'h'), np.timedelta64(1, 'm')
     if not (np.diff(leads) > zero).all(): raise ValueError(f'lead times must increase, got {lead_hours(leads)} hours')
     if leads[0] < zero or leads[-1] > most or zero < leads[-1] < least:
-        raise ValueError(f'lead times from {leads[0]} to {leads[-1]} cannot be: were they stored in another unit? '
+        first, last = (f"{lead/np.timedelta64(1, 'h'):g}" for lead in leads[[0, -1]])
+        raise ValueError(f'lead times from {first} to {last} hours cannot be: were they stored in another unit? '
                          f'zero to two years are expected')
     return leads
 
@@ -196,7 +197,9 @@ def _opened(path): # path or URL -> list of Dataset, as they are in the file
     "ValueError for a store that was begun and not finished"
     if os.path.isdir(path) and not is_complete(path):
         raise ValueError(f'{printable(path)} is not complete: the forecast was stopped, go on with it first')
-    return [piece.raw for piece in open_file(path)]
+    try: return [piece.raw for piece in open_file(path)]
+    except FileNotFoundError: raise FileNotFoundError(f'{printable(path)}: there is no such forecast') from None
+    except ValueError as e: raise ValueError(f'{printable(path)}: {e}') from None # it does not name the file
 
 def _in_form(raws, where): # list of Dataset, text -> Dataset of the one form
     "What has a label is in the form, or refused; lead times without a unit are refused before anything else"

@@ -36,13 +36,17 @@ def grid_of(
 )->tuple: # Grid, longitude of the first sample in degrees
     "The grid that these coordinates are samples of; ValueError if they are of no kind that the transforms know"
     latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
-    first = _first_longitude(longitude, tolerance)
+    for name, values in (('latitude', latitude), ('longitude', longitude)): _check_numbers(name, values)
     near = {kind: _distance(latitude, kind) for kind in ('poles', 'cells', 'gauss')}
     kind = min(near, key=near.get)
     if near[kind] > tolerance: raise ValueError(_unknown_latitudes(latitude, kind, near[kind]))
-    return Grid(len(latitude), len(longitude), kind), first
+    return Grid(len(latitude), len(longitude), kind), _first_longitude(longitude, tolerance)
 
 # %% ../../nbs/40b_weather_form.ipynb #177533c5
+def _check_numbers(name, values): # of an axis, degrees
+    lost = np.flatnonzero(~np.isfinite(values))
+    if len(lost): raise ValueError(f'{name}: {len(lost)} of {values.size} values are no numbers, first value {lost[0]}')
+
 def _distance(latitude, kind): # (nlat,) degrees, kind of grid -> largest distance in degrees
     if len(latitude) < 2 or latitude.ndim != 1: return np.inf
     return np.abs(latitude - latitudes(Grid(len(latitude), 1, kind))).max()
@@ -104,7 +108,12 @@ def _check_axes(ds, where): # Dataset, text
         wrong = np.flatnonzero(~(values[1:] > values[:-1]))
         if len(wrong):
             k = wrong[0]
-            raise ValueError(f'{where}: {name} must increase, but {values[k]} is followed by {values[k + 1]}')
+            one, two = (_in_words(v) for v in values[k:k + 2])
+            raise ValueError(f'{where}: {name} must increase, but {one} is followed by {two}')
+
+def _in_words(value): # a coordinate -> text: a time to the minute, a lead time in hours
+    if isinstance(value, np.timedelta64): return f"{value/np.timedelta64(1, 'h'):g} hours"
+    return str(value)[:16]
 
 # %% ../../nbs/40b_weather_form.ipynb #bb704cbd
 def label_of(

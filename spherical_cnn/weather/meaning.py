@@ -53,6 +53,8 @@ class Axes:
 def _find_horizontal(raw, axes): # Dataset, Axes, which is filled in; ValueError if that is impossible
     missing = [a for a in ('latitude', 'longitude') if a not in axes.names]
     if missing: raise ValueError(f"no axis {' and '.join(missing)} among {', '.join(map(str, raw.sizes))}")
+    bare = [a for a in ('latitude', 'longitude') if axes.names[a] not in raw.coords]
+    if bare: raise ValueError(f"axis {' and '.join(bare)} has no coordinate; give it the degrees of its samples")
     lat, lon = (raw[axes.names[a]] for a in ('latitude', 'longitude'))
     if lat.ndim != 1 or lon.ndim != 1 or lat.dims == lon.dims:
         raise ValueError(f'latitude {lat.dims} and longitude {lon.dims} are not the two axes of a regular grid; '
@@ -102,10 +104,13 @@ def _datetimes(values): # (n,) of datetime64 or of another calendar -> (n,) date
     calendar = getattr(values.flat[0], 'calendar', None) if values.dtype == object else 'standard'
     if values.dtype.kind not in 'MO' or calendar is None:
         raise ValueError(f'{values.dtype} is no time; units such as "hours since 1900-01-01" are missing')
-    if calendar in ('360_day', 'julian'):
+    if calendar in ('360_day', 'julian', 'all_leap', '366_day'):
         raise ValueError(f"the calendar {calendar} has days that do not exist; "
                          "convert it first, with xarray's convert_calendar")
     if values.dtype == object: values = np.array([v.isoformat() for v in values], 'datetime64[us]')
+    first, last = (t.astype('datetime64[D]') for t in (values.min(), values.max()))
+    if first < np.datetime64('1678-01-01') or last > np.datetime64('2261-12-31'):
+        raise ValueError(f'times from {first} to {last} are outside of the years 1678 to 2261')
     later = values.astype('datetime64[ns]') + np.timedelta64(500, 'ms')
     return later.astype('datetime64[s]').astype('datetime64[ns]')
 
@@ -190,7 +195,7 @@ def conversion(
 def _hours_of(v, name, piece, times, said): # Variable, name in the file, Piece, times, {name: hours} -> hours, or None
     field, hour = piece.raw[name], np.timedelta64(1, 'h')
     given = next((said[n] for n in (name, v.name) if n in said), field.attrs.get('accumulation_hours'))
-    if given is not None: return given
+    if given is not None: return _number(given)
     named = re.search(r'(\d+)hr?$', str(name))
     if named: return int(named[1])
     bounds = [piece.raw[c.attrs['bounds']] for n, c in field.coords.items()
@@ -199,6 +204,11 @@ def _hours_of(v, name, piece, times, said): # Variable, name in the file, Piece,
     if v.unit == 'J m**-2': return v.hours
     return 1 if times is not None and len(times) > 1 and np.diff(times).min() == hour else None
 
+def _number(hours): # as a file or the caller says it -> hours; ValueError
+    try: return float(hours)
+    except (TypeError, ValueError):
+        raise ValueError(f'accumulation_hours: a number was expected, got {hours!r}') from None
+
 def _sum_of(v, hours): # Variable, hours or None -> the Variable of this sum; ValueError says what has to be said
     kin = [o for o in VARIABLES.values() if o.name.startswith(v.name.removesuffix('_6hr')) and o.hours]
     same = [o for o in kin if o.hours == hours]
@@ -206,7 +216,8 @@ def _sum_of(v, hours): # Variable, hours or None -> the Variable of this sum; Va
     expected = ' or '.join(str(o.hours) for o in kin)
     if hours is not None: raise ValueError(f'a sum over {hours:g} hours, {expected} expected')
     raise ValueError('nothing says over how many hours it is summed, and the Climate Data Store gives one hour also '
-                     f"where times are six hours apart; say it: accumulations={{'{v.name}': {expected}}}")
+                     f"where times are six hours apart; say it: accumulations={{'{v.name}': {expected}}}, "
+                     'or the attribute accumulation_hours of the variable')
 
 # %% ../../nbs/40dc_weather_meaning.ipynb #ba04a66f
 @dataclass
@@ -279,9 +290,9 @@ def read_piece(
     problems:Problems, # is added to
 )->tuple: # list of Part, list of names that stand for nothing known
     "Every variable of a file that is known and wanted, in the form; only axes and fields that never change are read"
-    if piece.raw.attrs.get('complete', True) in (False, 0, 'false'):
-        problems.tell(piece.name, 'it is unfinished, its writer was stopped', 'let that command go on, with --resume')
     axes = find_axes(piece, problems)
+    if piece.raw.attrs.get('complete', True) in (False, 0, 'false'): # of its values nothing more is said
+        axes = problems.tell(piece.name, 'it is unfinished, its writer was stopped', 'let it go on, with --resume')
     try: _check_versions(piece.raw)
     except ValueError as e: axes = problems.tell(piece.name, e)
     if axes is not None: return _read_variables(piece, axes, wanted, said, problems)

@@ -29,9 +29,10 @@ from ..train.records import file_digest, printable, read_json, write_json, write
 from .config import POSITION, VARIABLES, Protocol, channel, protocol as protocol_named
 from .data import open_weather
 from .form import check_form, grid_of, label_of
-from .statistics import (Moments, Statistics, block_moments, merged_statistics, missing_channels,
-                                              overlapping, read_channels, statistics_from_dict, write_climatology)
-from .store import TimeStore, is_complete, map_blocks, read_attributes
+from .statistics import (Moments, Statistics, block_moments, climatology_method, merged_statistics,
+                                              missing_channels, overlapping,
+                                              read_channels, statistics_from_dict, write_climatology)
+from .store import TimeStore, check_scheduler, is_complete, map_blocks, read_attributes
 from .times import (Periods, check_periods, daily_means, incoming_radiation, period_windows,
                                          periods_of, position_features, spacing, windows)
 
@@ -86,12 +87,18 @@ def make_plan(
     plan = Plan(ds, protocol, periods, moving, _RADIATION in lacking, times, periods.contains('train', times),
                 _step(protocol, times), method, block_bytes)
     wanted = [n for n in lacking if n != _RADIATION]
-    problems = ([f"the data lack {', '.join(wanted)}"] if wanted else []) + _period_problems(plan)
+    problems = ([f'the data lack {_in_groups(wanted)}'] if wanted else []) + _period_problems(plan)
+    if plan.counted.any(): problems += filter(None, [_caught(climatology_method, plan.times[plan.counted], method)])
     head = f'nothing was written, because of {len(problems)} problem(s):'
     if problems: raise ValueError('\n'.join([head, *problems]))
     return plan
 
 # %% ../../nbs/40ga_weather_preparation.ipynb #365bfd78
+def _in_groups(channels): # texts -> text, such as 'geopotential at 500, 850 hPa; 2m_temperature'
+    levels = {}
+    for c in map(channel, channels): levels.setdefault(c.variable, []).append(c.level)
+    return '; '.join(f"{n} at {', '.join(map(str, q))} hPa" if q[0] else n for n, q in levels.items())
+
 def opened(
     source, # path, list of paths, or Dataset of the one form
     needs,  # channels
@@ -218,8 +225,12 @@ def _identity(plan): # Plan -> dict that JSON holds
     "What the bytes of the folder depend on"
     grid, first = plan.grid
     times = hashlib.sha256(np.asarray(plan.times, 'datetime64[ns]').astype('<i8').tobytes()).hexdigest()
+    one = _at(plan.source, plan.times[:1]) # its values tell one source from another
+    names = sorted({channel(c).variable for c in plan.channels} & set(one.data_vars))
+    values = b''.join(one[n].values.astype('<f4').tobytes() for n in names)
     return dict(protocol=to_dict(plan.protocol), periods=to_dict(plan.periods), channels=list(plan.channels),
                 times_digest=times, grid=to_dict(grid), first_longitude=first, label=label_of(plan.source),
+                source=hashlib.sha256(values).hexdigest()[:12],
                 radiation_computed=plan.computed, step_hours=plan.step_hours, climatology=plan.method, block=plan.block)
 
 # %% ../../nbs/40ga_weather_preparation.ipynb #574df711
@@ -291,6 +302,7 @@ def prepare(
     out, plan = Path(out), make_plan(source, protocol, periods, climatology, block_bytes)
     store = TimeStore(out/'fields.zarr', plan.times, plan.block)
     _check_folder(out, resume)
+    check_scheduler(scheduler)
     if store.path.exists(): _check_same(plan, store.path)
     else: _begin(plan, out, store.path)
     spans = [list(range(k, min(k + _SPAN, len(store.blocks)))) for k in range(0, len(store.blocks), _SPAN)]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['create_store', 'TimeStore', 'read_attributes', 'is_complete', 'map_blocks']
+__all__ = ['create_store', 'TimeStore', 'read_attributes', 'is_complete', 'map_blocks', 'check_scheduler']
 
 # %% ../../nbs/40c_weather_store.ipynb #d16578d9
 import shutil
@@ -38,6 +38,7 @@ def create_store(
     if times_per_block < 1: raise ValueError(f'a block must hold at least one time, got {times_per_block}')
     check_form(like.isel(time=[0]) if 'time' in like.dims else like, printable(path))
     _check_space(path, like, len(times))
+    path.parent.mkdir(parents=True, exist_ok=True)
     moving = [name for name in like.data_vars if 'time' in like[name].dims]
     start = like.drop_vars([*moving, 'time']).assign_coords(time=('time', np.asarray(times, 'datetime64[ns]')))
     start.attrs |= dict(complete=0, times_per_block=int(times_per_block), identity=identity)
@@ -53,9 +54,10 @@ def _check_space(path, like, times): # Path, Dataset, number of times
     "OSError if the disk has less than a quarter of the size before compression"
     of_time = [v.isel(time=0, drop=True).size*v.dtype.itemsize for v in like.data_vars.values() if 'time' in v.dims]
     needed, there = sum(of_time)*times, next(p for p in path.absolute().parents if p.exists())
+    if not there.is_dir(): raise NotADirectoryError(f'{printable(path)}: {printable(there.name)} is a file, no folder')
     free = shutil.disk_usage(there).free
     if free < needed/4:
-        raise OSError(f'{printable(path)} will take up to {needed/1e9:,.1f} GB, but only {free/1e9:,.1f} GB are free')
+        raise OSError(f'{printable(path)} will take up to {needed/1e6:,.1f} MB, but only {free/1e6:,.1f} MB are free')
 
 def _encoding(ds): # Dataset -> encoding of each variable
     encoding = {name: {'_FillValue': None} for name in ds.variables if ds[name].dtype.kind == 'f'}
@@ -211,6 +213,12 @@ def map_blocks(
         for future in bar(as_completed(futures, loop=client.loop)):
             if future.status == 'error': future.result() # raises what the function raised
         return client.gather(futures)
+
+def check_scheduler(
+    scheduler, # address of a Dask scheduler, or None
+)->None:
+    "ConnectionError if no scheduler answers: to be asked before anything is written"
+    if scheduler is not None: _client(scheduler).close()
 
 def _client(scheduler): # address -> distributed.Client
     from distributed import Client

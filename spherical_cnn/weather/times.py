@@ -29,9 +29,16 @@ def _as_times(times): # array-like of any shape -> datetime64[ns]
     if strange:
         kind = type(t.flat[0]).__name__ if t.dtype == object else t.dtype
         raise ValueError(f'times of the calendar of all days (datetime64) were expected, got {kind}')
-    t = t.astype('datetime64[ns]')
+    t = _in_nanoseconds(t)
     if np.isnat(t).any(): raise ValueError(f'{np.isnat(t).sum()} of {t.size} times are missing (NaT)')
     return t
+
+def _in_nanoseconds(times): # -> datetime64[ns]; ValueError for years that it does not reach, where numpy wraps around
+    t = np.asarray(times if times.dtype.kind == 'M' else times.astype('datetime64[us]'))
+    days, exact = t.astype('datetime64[D]'), t.astype('datetime64[ns]')
+    far = (days < np.datetime64('1678-01-01')) | (days > np.datetime64('2262-01-01'))
+    if far.any(): raise ValueError(f'{days[far].flat[0]} is outside of the years 1678 to 2261')
+    return exact
 
 def _text(t): # datetime64 -> text to the minute
     return str(np.datetime64(t, 'm'))
@@ -143,7 +150,7 @@ def _span(entry): # year, or 'first day:last day' -> start, end; the end is not 
         raise ValueError(f"a year or 'first day:last day' was expected, such as 2001 or "
                          f"'2001-03-01:2002-02-28', got {entry!r}") from None
     if not start < end: raise ValueError(f'{entry!r}: the last day is before the first')
-    return start.astype('datetime64[ns]'), end.astype('datetime64[ns]')
+    return _in_nanoseconds(start), _in_nanoseconds(end)
 
 def _merged(spans): # (start, end), ... -> (span, 2) sorted, neighbours joined
     joined = []
@@ -211,10 +218,17 @@ def check_periods(
     def empty(entry):
         start, end = _span(entry)
         return not ((start <= t) & (t < end)).any()
-    lacking = [f'{name} {entry}' for name in names for entry in getattr(periods, name) if empty(entry)]
+    lacking = {name: [entry for entry in getattr(periods, name) if empty(entry)] for name in names}
+    told = [f'{name} {_in_spans(entries)}' for name, entries in lacking.items() if entries]
     there = np.unique(t.astype('datetime64[Y]').astype(int)) + 1970
-    if not lacking: return
-    raise ValueError(f"not in the data: {', '.join(lacking)}; the data have the years {', '.join(map(str, there))}")
+    if not told: return
+    raise ValueError(f"not in the data: {', '.join(told)}; the data have the years {_in_spans(there.tolist())}")
+
+def _in_spans(entries): # years and texts -> text, such as '1979-2000, 2004'
+    years = sorted(e for e in entries if isinstance(e, int))
+    runs = [run.tolist() for run in np.split(years, np.flatnonzero(np.diff(years) > 1) + 1) if len(run)]
+    spans = [f'{r[0]}-{r[-1]}' if len(r) > 2 else ', '.join(map(str, r)) for r in runs]
+    return ', '.join([*spans, *(e for e in entries if not isinstance(e, int))])
 
 # %% ../../nbs/40f_weather_times.ipynb #4b1717aa
 def period_windows(
@@ -235,7 +249,7 @@ def period_windows(
     early = t[found] < t.min() + np.rint(drop_first_hours*_HOUR).astype('timedelta64[ns]')
     inside = periods.contains(name, t[found][:, counted]).all(-1) & ~early.any(-1)
     if not inside.any():
-        usual = f'{len(t)} times, mostly every {spacing(t).step_hours:g} hours'
+        usual = f'{len(t)} times, mostly every {spacing(t).step_hours:g} hours' if len(t) > 1 else 'a single time'
         raise ValueError(f'{name}: no window with the offsets {offsets.tolist()} hours among {usual}; '
                          f'{len(found)} windows lie elsewhere or across its edges')
     return found[inside]
