@@ -29,7 +29,7 @@ from .data import open_weather
 from .fields import pole_error, repair_poles, spin_to_wind, wind_to_spin
 from .form import check_form, grid_of, latitudes, longitudes
 from .simulate_levels import interval_overlaps
-from .store import TimeStore, is_complete, map_blocks, read_attributes
+from .store import TimeStore, check_scheduler, is_complete, map_blocks, read_attributes
 
 # %% ../../nbs/42b_regridding.ipynb #dc43987f
 def parse_grid(
@@ -65,6 +65,7 @@ class Regridder:
         most = min(self.grid_in.lmax_max, self.grid_out.lmax_max)
         if self.lmax is None: object.__setattr__(self, 'lmax', most)
         grids = f'from {grid_text(self.grid_in)} to {grid_text(self.grid_out)}'
+        if most < 1: raise ValueError(f'{grids}: a grid of so few samples holds no waves at all; take a larger one')
         if not 1 <= self.lmax <= most: raise ValueError(f'{grids}: lmax must be from 1 to {most}, got {self.lmax}')
 
     def reverse(self)->Regridder: # the way back
@@ -367,11 +368,12 @@ def regrid(
     times_per_block:int=None, # None: about 64 MB
 )->list:             # report: rows (dicts), one for each variable and level
     "A data set of any size on another grid, streaming; FileExistsError if there is anything at the path"
-    ds = _open(source)
+    grid, ds = parse_grid(grid), _open(source)
     if 'time' not in ds.dims: raise ValueError('regrid: this data set has no times; regrid_dataset takes one in memory')
     plan = Plan.of(ds, grid, lmax, methods, first)
     like, sums = _regrid_fields(ds.isel(time=[0]), plan) # values that cannot be are found before anything is written
     identity = plan.described() | dict(source=_identity(ds))
+    check_scheduler(scheduler)
     store = TimeStore.open(out, like, ds.time.values, times_per_block or _times_per_block(ds, plan), identity, resume)
     if is_complete(store.path): return read_report(read_attributes(store.path))
     here = ds if scheduler is None or isinstance(source, xr.Dataset) else _absolute(source)

@@ -40,7 +40,7 @@ def truth_places(
     truth = np.asarray(truth, 'datetime64[ns]')
     at = np.searchsorted(truth, valid).clip(max=len(truth) - 1)
     there = truth[at] == valid
-    if not there.all() and not (allow_missing and there.any()): raise ValueError(_lacking(valid, there, truth))
+    if not there.any() or not there.all() and not allow_missing: raise ValueError(_lacking(valid, there, truth))
     return np.where(there, at, -1)
 
 def _lacking(valid, there, truth): # (time, lead) datetime64, (time, lead) bool, (n,) datetime64 -> message
@@ -48,7 +48,7 @@ def _lacking(valid, there, truth): # (time, lead) datetime64, (time, lead) bool,
     more = ' ...' if len(lacking) > 5 else ''
     return (f'the truth, {len(truth)} times from {_time(truth[0])} to {_time(truth[-1])}, lacks {len(lacking)} of '
             f"{len(np.unique(valid))} valid times: {', '.join(map(_time, lacking[:5]))}{more}; "
-            f'allow_missing leaves them out and counts the rest')
+            + ('allow_missing leaves them out and counts the rest' if there.any() else 'none is left to score'))
 
 def _time(t): # datetime64 -> text to the minute
     return str(np.datetime64(t, 'm'))
@@ -176,6 +176,7 @@ def find_pairs(
     block_bytes:int=2**26, # of the forecasts of one variable in a block
 )->Pairs:
     "Match forecasts with the truth; ValueError for what this page refuses. Reads a few fields"
+    if channels is not None and not len(channels): raise ValueError('score: no channel is given, such as z500')
     source = open_forecast(forecast, time_is)
     truth = truth if isinstance(truth, xr.Dataset) else open_weather(truth)
     first = check_forecast(source.part(slice(0, 1)).read())
@@ -346,6 +347,7 @@ def score(
     pairs = find_pairs(forecast, truth, channels, time_is, allow_missing, sizes)
     normal = _checked_climatology(climatology, pairs, sizes)
     regions = [find_region(r) for r in regions]
+    if not regions: raise ValueError('score: no region is given; global is the whole Earth')
     like = pairs.truth
     mask = like.land_sea_mask.values if 'land_sea_mask' in like else None
     weights = region_weights(regions, like.latitude.values, like.longitude.values, convention, mask)
