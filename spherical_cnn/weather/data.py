@@ -292,7 +292,7 @@ def describe_layout(
         parts, unknown = parts + [(p, _spans(piece.raw, times)) for p in more], unknown + others
     told = _layout_of(pieces)
     if pieces and layout not in (None, told): problems.tell('layout', f'this looks like {told}', f'{layout} was said')
-    ds = _assembled(parts, channels, unknown, problems)
+    ds = _assembled(parts, channels, unknown, problems) if pieces else None # of nothing, not every variable is missing
     if ds is not None:
         ds.attrs = _attributes(pieces, told, label)
         if check_values: _check_values(ds, problems)

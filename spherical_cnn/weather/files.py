@@ -57,8 +57,9 @@ class Problems(list):
 def in_words(
     value, # a coordinate
 )->str:
-    "A time to the minute, a number to six digits"
+    "A time to the minute, a lead time in hours, a number to six digits"
     if isinstance(value, np.datetime64): return str(value)[:16]
+    if isinstance(value, np.timedelta64): return f"{value/np.timedelta64(1, 'h'):g} h"
     return f'{value:g}' if isinstance(value, float) else str(value)
 
 # %% ../../nbs/40db_weather_files.ipynb #a1c5b48e

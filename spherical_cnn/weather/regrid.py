@@ -27,6 +27,7 @@ from ..train.records import digest, printable, read_json, write_json
 from .config import VARIABLES
 from .data import open_weather
 from .fields import pole_error, repair_poles, spin_to_wind, wind_to_spin
+from .files import in_words
 from .form import check_form, grid_of, latitudes, longitudes
 from .simulate_levels import interval_overlaps
 from .store import TimeStore, check_scheduler, is_complete, map_blocks, read_attributes
@@ -227,7 +228,7 @@ def _values(ds, name): # Dataset, name -> array, read
     wrong = ~np.isfinite(values)
     if not wrong.any(): return values
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
-    place = ', '.join(f'{d} {ds[name][d].values[i]}' for d, i in zip(ds[name].dims, first))
+    place = ', '.join(f'{d} {in_words(ds[name][d].values[i])}' for d, i in zip(ds[name].dims, first))
     raise ValueError(f'regrid: {wrong.sum():,} of {wrong.size:,} values of {name} are not finite, first at {place}: '
                      f"fill them, or leave the variable out with methods={{{name!r}: 'leave out'}}")
 

@@ -192,7 +192,8 @@ def _is_absent(values): # DataArray -> array of bool that can be broadcast to it
 def _first_place(values, wrong): # DataArray, array of bool -> text
     "The first value that is wrong, and where it is"
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
-    place = ', '.join(f'{d} {values[d].values[i]}' for d, i in zip(values.dims, first))
+    words = {d: str(values[d].values[i]) for d, i in zip(values.dims, first)}
+    place = ', '.join(f"{d} {w[:16] if d == 'time' else w}" for d, w in words.items()) # a time to the minute
     return f'{values.values[first]} at {place}'
 
 # %% ../../nbs/40c_weather_store.ipynb #fff17498
