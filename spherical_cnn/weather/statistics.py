@@ -43,9 +43,10 @@ class Moments:
         "Moments of both sets of times, Eq. (40g.2)"
         a, n = self, self.n + b.n
         if not b.n or not a.n: return a if a.n else b
-        delta = b.mu - a.mu
-        mu = a.mu + delta*(b.n/n)
-        M = a.M + b.M + delta**2*(a.n*b.n/n)
+        with np.errstate(invalid='ignore'): # an infinite value makes NaN, which `block_moments` names
+            delta = b.mu - a.mu
+            mu = a.mu + delta*(b.n/n)
+            M = a.M + b.M + delta**2*(a.n*b.n/n)
         return Moments(n, mu, M, np.minimum(a.low, b.low), np.maximum(a.high, b.high))
 
     @property
