@@ -9,7 +9,7 @@ from __future__ import annotations
 __all__ = ['WeatherDemo', 'plot_forecast', 'demo_forecasts', 'run_demo']
 
 # %% ../../nbs/48_weather_demo.ipynb #5f435b40
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt

@@ -104,7 +104,7 @@ def _own_periods(ds, protocol): # Dataset, name -> Periods, or None for the prot
     from spherical_cnn.weather.config import protocol as find
     from spherical_cnn.weather.times import Periods
     there, p = _years_in(ds.time.values), find(protocol)
-    if set(there) & {*p.train, *p.validation, *p.test}: return None
+    if all(set(there) & set(years) for years in (p.train, p.validation, p.test)): return None
     if len(there) < 3:
         raise ValueError(f'the data hold the whole years {there}; three are needed to train, validate and test, '
                          'or name periods with --train, --validation and --test')
@@ -132,7 +132,7 @@ def prepare(
         out: The folder to write.
         protocol: What a model will see and say: z500-t850, weatherbench-117, temperature-28-days, iterative-78, ...
         train: Years of training, or spans of days such as 2001-01-01:2001-06-30; by default those of the protocol,
-            and where none of them is there the last year is the test, the one before it the validation.
+            and where the data lack them the last year is the test, the one before it the validation.
         validation: Years of validation.
         test: Years of the test.
         climatology: auto, window (61 days around each day), harmonics (of the year) or mean.
