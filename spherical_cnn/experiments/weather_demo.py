@@ -35,7 +35,7 @@ class WeatherDemo:
     "What the demo simulates and trains"
     simulation: Simulation = Simulation(truncation=21, days=485, spinup_days=90)
     periods: Periods = Periods((2001,), ('2002-01-01:2002-02-15',), ('2002-02-16:2002-04-30',))
-    config: WeatherRunConfig = preset('small', 'z500-t850', **{'lead_hours': 72, 'train.epochs': (40,),
+    config: WeatherRunConfig = preset('small', 'z500-t850', **{'lead_hours': 72, 'train.epochs': (8,),
                                                                'train.time_limit_s': 300.})
     every: int = 12 # hours between the initial times of the test
 

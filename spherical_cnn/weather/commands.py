@@ -107,7 +107,7 @@ def _own_periods(ds, protocol): # Dataset, name -> Periods, or None for the prot
     if all(set(there) & set(years) for years in (p.train, p.validation, p.test)): return None
     if len(there) < 3:
         raise ValueError(f'the data hold the whole years {there}; three are needed to train, validate and test, '
-                         'or name periods with --train, --validation and --test')
+                         'or name periods')
     print(f'train {there[0]} to {there[-3]}, validation {there[-2]}, test {there[-1]}')
     return Periods(tuple(there[:-2]), (there[-2],), (there[-1],))
 
@@ -118,6 +118,7 @@ def prepare(
     protocol: str = 'z500-t850',
     train: tuple[str, ...] = (), validation: tuple[str, ...] = (), test: tuple[str, ...] = (),
     climatology: str = 'auto',
+    accumulations: tuple[str, ...] = (),
     scheduler: str | None = None,
     resume: bool = False,
 ):
@@ -136,13 +137,15 @@ def prepare(
         validation: Years of validation.
         test: Years of the test.
         climatology: auto, window (61 days around each day), harmonics (of the year) or mean.
+        accumulations: Hours of sums where the files do not say them, such as total_precipitation=6.
         scheduler: Address of a Dask scheduler whose workers do the work, such as tcp://10.0.0.1:8786.
         resume: Go on with a folder that was begun.
     """
     from spherical_cnn.weather.data import open_weather
     from spherical_cnn.weather.prepare import prepare as run
-    periods = _periods(train, validation, test) or _own_periods(open_weather(data), protocol)
-    prepared = run(data, out, protocol, periods, scheduler, resume, climatology=climatology)
+    ds = open_weather(data, accumulations=_hours(accumulations))
+    periods = _periods(train, validation, test) or _own_periods(ds, protocol)
+    prepared = run(ds if accumulations else data, out, protocol, periods, scheduler, resume, climatology=climatology)
     times, grid = prepared.times, prepared.grid
     print(f'{prepared.data_label}: {len(times):,} times from {str(times[0])[:13]} to {str(times[-1])[:13]}, '
           f'{len(prepared.channels)} channels on {grid.nlat} x {grid.nlon} samples, in {out}')
@@ -191,7 +194,10 @@ def _initial_times(prepared, truth, leads, every): # Prepared, Dataset, hours, h
     from spherical_cnn.weather.times import period_windows
     rows = period_windows(prepared.periods, 'test', truth.time.values, (0, *leads))
     times = truth.time.values[rows[:, 0]]
-    step = np.timedelta64(round(3600*every), 's')
+    step, own = np.timedelta64(round(3600*every), 's'), np.diff(truth.time.values[:2])[0]
+    if every < 1 or step % own:
+        hours = own/np.timedelta64(1, 'h')
+        raise ValueError(f'every: a multiple of the step of the data, {hours:g} hours, was expected, got {every}')
     return times[(times - times[0]) % step == np.timedelta64(0)]
 
 def _simple_forecast(name, truth, times, leads, prepared): # one of SIMPLE, Dataset, times, hours, Prepared or None
@@ -203,11 +209,43 @@ def _simple_forecast(name, truth, times, leads, prepared): # one of SIMPLE, Data
     training = prepared.periods.contains('train', truth.time.values)
     return DampedPersistence(truth, times, leads, normal, fit_damping(truth, normal, leads, training))
 
+# %% ../../nbs/49_weather_commands.ipynb #2a2e3ebb
+def _check_forecast_paths(paths): # of the command line
+    "ValueError for a path that is not there, with the simple forecast that was probably meant"
+    from difflib import get_close_matches
+    for path in paths:
+        if Path(path).exists() or '://' in path: continue
+        near = get_close_matches(path, SIMPLE, 1)
+        raise ValueError(f'there is no forecast {path}' + (f', did you mean {near[0]}?' if near else ''))
+
+def _short_names(paths): # of the command line -> a name for each, none twice; ValueError
+    if len(set(paths)) < len(paths): raise ValueError('a forecast is given twice')
+    short = [Path(p).stem for p in paths]
+    return short if len(set(short)) == len(short) else list(paths)
+
+def _check_folder(out): # Path or None
+    "FileExistsError, before any work, for a folder that cannot take scores"
+    if out is None: return
+    if out.exists() and not out.is_dir(): raise FileExistsError(f'{out} is a file, a folder was expected')
+    if (out/'scores.csv').exists(): raise FileExistsError(f'{out} holds scores already')
+
+def _print_tables(scores, regions, allow_missing): # name -> rows, names, bool
+    "A table for each region, and how many forecasts have a truth where some may be missing"
+    from spherical_cnn.weather.scores import score_table
+    for region in regions: print(score_table(scores, region=region))
+    if not allow_missing: return
+    for name, rows in scores.items():
+        counts = {row['lead']: row['count'] for row in rows}
+        told = ', '.join(f'{count} at {lead:g} h' for lead, count in counts.items())
+        print(f'{name}: forecasts that have a truth: {told}')
+
 # %% ../../nbs/49_weather_commands.ipynb #4753528a
 def _opened_forecasts(forecasts, truth, prepared, leads, every, time_is):
     "Each forecast under its name, stored ones first; ValueError where the times of simple ones are not known"
     from spherical_cnn.weather.forecasts import lead_hours, open_forecast
-    stored = {Path(f).stem: open_forecast(f, time_is) for f in forecasts if f not in SIMPLE}
+    paths = [f for f in forecasts if f not in SIMPLE]
+    _check_forecast_paths(paths)
+    stored = {name: open_forecast(f, time_is) for name, f in zip(_short_names(paths), paths)}
     simple = [f for f in forecasts if f in SIMPLE]
     if not simple: return stored
     first = next(iter(stored.values()), None)
@@ -219,7 +257,10 @@ def _opened_forecasts(forecasts, truth, prepared, leads, every, time_is):
 
 def _needed(truth, channels): # Dataset, texts -> Dataset with the variables and levels of these channels, and the mask
     from spherical_cnn.weather.config import channel
+    from spherical_cnn.weather.statistics import missing_channels
     wanted = [channel(c) for c in channels]
+    lost = missing_channels(truth, [str(c) for c in wanted])
+    if lost: raise ValueError(f"the truth lacks {', '.join(lost)}")
     names = dict.fromkeys([c.variable for c in wanted] + [n for n in ('land_sea_mask',) if n in truth])
     levels = sorted({c.level for c in wanted if c.level})
     return truth[list(names)].sel(level=levels) if levels else truth[list(names)]
@@ -235,11 +276,11 @@ def _ready(forecasts, truth, prepared, channels, leads, every, time_is): # see `
     return found, states, None if ready is None else ready.climatology
 
 def _print_scores(found, states, normal, regions, convention, options, scheduler, out): # of `_ready`, of `score`
-    from spherical_cnn.weather.scores import score, score_table
+    from spherical_cnn.weather.scores import score
     scores = {name: score(forecast, states, normal, regions, convention=convention, **options, scheduler=scheduler,
                           progress=name)
               for name, forecast in found.items()}
-    print(score_table(scores))
+    _print_tables(scores, regions, options['allow_missing'])
     if out is not None: _keep_scores(out, scores, found, states, options)
 
 # %% ../../nbs/49_weather_commands.ipynb #7e5365d3
@@ -269,7 +310,7 @@ def score(
         channels: What is scored, such as z500 t850 t2m.
         leads: Hours, for simple forecasts without a stored one.
         every: Hours between their initial times.
-        regions: global, tropics, northern-extratropics, ... as in notebook 45.
+        regions: global, tropics, land and others; a wrong name lists them all.
         convention: weatherbench2 or weatherbench1: weights of the latitudes.
         time_is: initial or valid: what the time of a stored forecast means, where the store does not say it.
         allow_missing: Leave out forecasts without a truth, and count them.
@@ -278,7 +319,8 @@ def score(
         scheduler: Address of a Dask scheduler whose workers do the work.
     """
     if not forecasts: raise ValueError('weather score: no forecast given')
-    if out is not None and (out/'scores.csv').exists(): raise FileExistsError(f'{out} holds scores already')
+    _check_folder(out)
+    if every < 1: raise ValueError(f'every: at least 1 hour, got {every}')
     found, states, normal = _ready(forecasts, truth, prepared, channels, leads, every, time_is)
     options = dict(channels=list(channels), time_is=time_is, allow_missing=allow_missing, sizes=sizes)
     _print_scores(found, states, normal, regions, convention, options, scheduler, out)
@@ -320,12 +362,19 @@ def _draw_first(out, forecast, truth, options): # folder, first of the forecasts
 def _prepared(data, folder, protocol, periods, resume=False): # path, Path, name, Periods or None -> Prepared
     "A prepared folder, or a data set that is prepared into a folder"
     from spherical_cnn.weather.data import open_weather
+    from spherical_cnn.weather.form import label_of
     from spherical_cnn.weather.prepare import open_prepared, prepare
-    for there in (Path(data), folder):
-        if (there/'prepared.json').is_file(): return open_prepared(there)
+    if (Path(data)/'prepared.json').is_file():
+        if periods is not None: raise ValueError(f'{data} is prepared already: its periods cannot be changed')
+        return open_prepared(data)
     ds = open_weather(data)
     periods = periods or _own_periods(ds, protocol)
-    return prepare(data, folder, protocol, periods, resume=resume or folder.exists())
+    if not (folder/'prepared.json').is_file():
+        return prepare(data, folder, protocol, periods, resume=resume or folder.exists())
+    found = open_prepared(folder)
+    if found.data_label != label_of(ds) or periods not in (None, found.periods):
+        raise ValueError(f'{folder} was prepared from other data or for other periods: choose another --out')
+    return found
 
 def _lead_hours(text): # '72h', '3d', '72' or None -> hours or None; ValueError
     if text is None: return None
@@ -377,12 +426,23 @@ def train(
 # %% ../../nbs/49_weather_commands.ipynb #3b37b37d
 def _starts(texts, every): # texts of times or first..last, hours -> (n,) datetime64
     import numpy as np
-    found = []
+    found, step = [], np.timedelta64(60*every, 'm')
     for text in texts:
-        first, colon, last = text.partition('..')
-        end, step = np.datetime64(last if colon else first, 'm') + 1, np.timedelta64(60*every, 'm')
-        found += list(np.arange(np.datetime64(first, 'm'), end, step))
+        first, dots, last = text.partition('..')
+        begin, end = _minute(first), _minute(last if dots else first)
+        if dots and len(last) == len('2005-03-01'): end += np.timedelta64(1440, 'm') - 1 # the whole last day
+        if end < begin: raise ValueError(f'start: {text} ends before it begins')
+        found += list(np.arange(begin, end + 1, step))
+    if not found: raise ValueError('start: no initial time given, such as 2005-03-01')
     return np.unique(np.array(found, 'datetime64[ns]'))
+
+def _minute(text): # of the command line -> datetime64[m]; ValueError
+    import numpy as np
+    try: t = np.datetime64(text, 'm')
+    except ValueError: t = np.datetime64('NaT')
+    if np.isnat(t) or not 1678 <= t.astype('datetime64[Y]').astype(int) + 1970 <= 2261:
+        raise ValueError(f'start: expected a time such as 2005-03-01T06, or first..last, got {text!r}')
+    return t
 
 # %% ../../nbs/49_weather_commands.ipynb #9139b18e
 def forecast(
@@ -414,6 +474,7 @@ def forecast(
     p = trained.protocol
     states = open_weather(data, list(dict.fromkeys((*p.inputs, *p.targets))))
     source = ModelForecast(trained, states, _starts(start, every), steps)
+    if out.exists(): raise FileExistsError(f'{out} exists already: choose another name')
     write_forecast(source, out, block)
     hours = lead_hours(source.leads)
     print(f'{len(source.times)} forecasts of {states.attrs.get("data_label")} to {max(hours):g} h, in {out}')

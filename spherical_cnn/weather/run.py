@@ -287,7 +287,7 @@ def train_run(
                       save_every_minutes=t.save_every_minutes, weight_average=t.weight_average,
                       grad_clip=t.grad_clip, progress=progress)
     history = trainer.run(resume)
-    os.replace(out/'best.safetensors', out/'weights.safetensors')
+    if (out/'best.safetensors').exists(): os.replace(out/'best.safetensors', out/'weights.safetensors')
     run = open_run(out)
     write_card(out, f'{p.name}, a spherical CNN for weather', _sections(run))
     return run, history
