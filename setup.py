@@ -29,7 +29,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']),
-    package_data={cfg['lib_name']: ['pretrained/*/*', 'published/*.csv', 'samples/**/*']},
+    package_data={cfg['lib_name']: ['pretrained/*/*', 'pretrained/weather/*/*', 'published/*.csv', 'samples/**/*']},
     install_requires=cfg['requirements'].split(),
     extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},

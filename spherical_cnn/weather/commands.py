@@ -459,7 +459,7 @@ def forecast(
     Example: spherical-cnn weather forecast runs/z500 --data atmosphere.zarr --start 2005-03-01 --out forecast.zarr
 
     Args:
-        run: Folder of a trained run.
+        run: Folder of a trained run, or the name of one that ships: z500-t850-72h.
         data: File, folder, Zarr store, pattern or URL with the initial fields.
         start: Initial times, such as 2005-03-01 or 2005-03-01T06, or a span 2005-03-01..2005-03-31.
         out: The store to write.
@@ -502,7 +502,7 @@ def evaluate(
     """
     from spherical_cnn.weather.forecasts import lead_hours
     from spherical_cnn.weather.prepare import open_prepared
-    from spherical_cnn.weather.run import ModelForecast, open_run, prepared_states
+    from spherical_cnn.weather.run import ModelForecast, open_run, prepared_states, write_weather_card
     trained, prepared = open_run(run), open_prepared(run/'prepared' if data is None else data)
     p = trained.protocol
     channels = list(channels or (('geopotential:500', 'temperature:850') if p.step_hours else p.targets))
@@ -515,6 +515,7 @@ def evaluate(
     found = {'spherical CNN': model} | _simple_ones(truth, training, times, lead_hours(model.leads), prepared)
     options = dict(channels=channels, time_is=None, allow_missing=False, sizes=True)
     _print_scores(found, truth, prepared.climatology, ('global',), convention, options, None, run/'evaluation')
+    write_weather_card(run)
 
 # %% ../../nbs/49_weather_commands.ipynb #cfe1fe19
 def _simple_ones(truth, training, times, hours, prepared): # Datasets, (n,), hours, Prepared -> name -> forecasts

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['run_protocol', 'run_task', 'state_channels', 'model_climate', 'departure_sizes', 'model_knowledge', 'forecast_batch',
-           'training_loss', 'validation', 'WeatherRun', 'train_run', 'open_run', 'ModelForecast', 'prepared_states']
+           'training_loss', 'validation', 'WeatherRun', 'train_run', 'open_run', 'shipped_runs', 'write_weather_card',
+           'ModelForecast', 'prepared_states']
 
 # %% ../../nbs/46_weather_training.ipynb #e18043d9
 import io
@@ -15,6 +16,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from importlib.resources import files
 from pathlib import Path
 
 import jax
@@ -26,7 +28,7 @@ from flax import nnx
 
 from ..train.config import read_config
 from ..train.loop import TrainStage, Trainer, warmup_cosine
-from ..train.records import printable, read_metrics, write_whole
+from ..train.records import printable, read_metrics, read_rows, write_whole
 from ..train.runs import DataRecord, start_run, write_card
 from ..train.weights import load_weights, save_weights
 from .config import TIME, VARIABLES, Protocol, channel, protocol
@@ -288,16 +290,15 @@ def train_run(
                       grad_clip=t.grad_clip, progress=progress)
     history = trainer.run(resume)
     if (out/'best.safetensors').exists(): os.replace(out/'best.safetensors', out/'weights.safetensors')
-    run = open_run(out)
-    write_card(out, f'{p.name}, a spherical CNN for weather', _sections(run))
-    return run, history
+    write_weather_card(out)
+    return open_run(out), history
 
 # %% ../../nbs/46_weather_training.ipynb #696b44bc
 def open_run(
-    out, # folder of a finished run
+    out, # folder of a finished run, or the name of one that ships with the package
 )->WeatherRun:
     "A trained run from its folder alone; FileNotFoundError names what is missing, ValueError what is damaged"
-    out = Path(out)
+    out = _shipped_folder()/str(out) if str(out) in shipped_runs() and not Path(out).exists() else Path(out)
     for name in ('config.json', 'static.npz', 'weights.safetensors'):
         if not (out/name).is_file():
             raise FileNotFoundError(f'{printable(out)} holds no finished run: {name} is missing')
@@ -313,6 +314,29 @@ def open_run(
     model.eval()
     load_weights(out/'weights.safetensors', model)
     return WeatherRun(config, model, **static, folder=out)
+
+def _shipped_folder(): # of the runs that come with the package
+    return Path(str(files('spherical_cnn')))/'pretrained'/'weather'
+
+def shipped_runs()->tuple: # names, which `open_run` takes
+    "Trained runs that come with the package"
+    return tuple(sorted(p.parent.name for p in _shipped_folder().glob('*/weights.safetensors')))
+
+# %% ../../nbs/46_weather_training.ipynb #b44230b9
+def _error_sentences(out): # folder of a run -> sentences
+    "Root mean square errors of its evaluation, if there is one"
+    rows = read_rows(out/'evaluation'/'scores.csv')
+    rows = [r for r in rows if r['metric'] == 'rmse' and r['region'] == 'global']
+    if not rows: return ['Not evaluated yet.']
+    told = [f'{r["method"]}: {r["quantity"]} {r["value"]:.4g} {r["unit"]} after {r["lead"]:g} h' for r in rows]
+    return [f'Root mean square errors of {rows[0]["count"]} forecasts of the test period ({rows[0]["data"]}):', *told]
+
+def write_weather_card(
+    out, # folder of a finished run
+):
+    "card.md: what the run predicts, what it was trained on, its errors, and what it is not for"
+    run, errors = open_run(out), {'Errors': _error_sentences(Path(out))}
+    write_card(out, f'{run.protocol.name}, a spherical CNN for weather', _sections(run) | errors)
 
 def _sections(run): # WeatherRun -> heading -> sentences, for the card
     p, m = run.protocol, run.config.model
