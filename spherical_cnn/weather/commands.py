@@ -503,6 +503,7 @@ def evaluate(
     from spherical_cnn.weather.forecasts import lead_hours
     from spherical_cnn.weather.prepare import open_prepared
     from spherical_cnn.weather.run import ModelForecast, open_run, prepared_states, write_weather_card
+    if not run.is_dir(): raise FileNotFoundError(f'{run} is no folder of a run, which keeps its scores')
     trained, prepared = open_run(run), open_prepared(run/'prepared' if data is None else data)
     p = trained.protocol
     channels = list(channels or (('geopotential:500', 'temperature:850') if p.step_hours else p.targets))

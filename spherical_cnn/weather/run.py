@@ -39,7 +39,7 @@ from .loading import (Augmentation, Task, WeatherSource, constant_fields, in_uni
                                            normalised)
 from .model import Scales, WeatherModel, fit_season, new_model, season
 from .presets import WeatherRunConfig
-from .rollout import loss_weights, rollout, weighted_error
+from .rollout import loss_weights, rollout, step_inputs, weighted_error
 from .statistics import climatology_at, statistics_from_dict
 from .times import time_features
 
@@ -449,8 +449,7 @@ def _steps(model, inputs, minutes, features, steps): # as in `rollout` -> iterat
         now = _one_step(graph, state, inputs, minutes + 60*(p.step_hours or 0)*k)
         yield np.asarray(now)
         if k + 1 == steps: return
-        parts = [now, inputs[..., n:n + len(p.constants)]] + ([features[:, k + 1]] if p.features else [])
-        inputs = jnp.concatenate(parts, -1)
+        inputs = step_inputs(p, now, inputs[..., n:n + len(p.constants)], features[:, k + 1] if p.features else None)
 
 # %% ../../nbs/46_weather_training.ipynb #3a919d1c
 def prepared_states(
